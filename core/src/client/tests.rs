@@ -1,0 +1,218 @@
+use alloc::{string::ToString, vec, vec::Vec};
+
+use super::*;
+use crate::{
+    ErrorClass, Path,
+    session::{Peer, Role},
+    wire::{Hello, Load, Route, call::ToClient, route::End},
+};
+
+const DIAL_IN: ServerId = ServerId(1);
+const HOST: ServerId = ServerId(2);
+
+struct Rig {
+    client: Client,
+    now: Instant,
+    calls: u64,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let target = Target { addr: ([10, 0, 0, 1], 7).into(), expect: None };
+        Self { client: Client::new("me".to_string(), vec![target], [1; 32]), now: Instant::ZERO, calls: 0 }
+    }
+
+    fn call(&mut self, host: ServerId, op: Op) -> CallId {
+        self.calls += 1;
+        self.client.call(self.now, CallId(self.calls), host, op.into());
+        CallId(self.calls)
+    }
+
+    fn up(&mut self, server: ServerId) {
+        self.client.handle_up(self.now, Peer { role: Role::Server, id: server });
+    }
+
+    /// A host says something.
+    fn hear(&mut self, host: ServerId, message: &ToClient, payload: &[u8]) {
+        let route = Route { to: End::Client, bulk: false, hops: 0, host, via: DIAL_IN, session: 1 };
+        let load = Load::from_host(message.clone(), Bytes::copy_from_slice(payload));
+        self.client.handle_frame(self.now, Frame::Packet(route, load));
+    }
+
+    fn attached(&mut self, host: ServerId, attempt: u32) {
+        self.hear(host, &ToClient::Attached { attempt, registration: 5, start: 1 }, &[]);
+    }
+
+    fn lost(&mut self, host: ServerId, loss: Loss) {
+        let route = Route { to: End::Client, bulk: false, hops: 0, host, via: DIAL_IN, session: 1 };
+        self.client.handle_frame(self.now, Frame::Lost(route, loss));
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        while self.client.poll_timeout().is_some_and(|(at, _)| at <= self.now) {
+            self.client.handle_timeout(self.now);
+        }
+    }
+
+    fn drain(&mut self) -> Vec<Output> {
+        core::iter::from_fn(|| self.client.poll_output()).collect()
+    }
+
+    /// What was said to hosts.
+    fn said(&mut self) -> Vec<ToHost> {
+        let said = self.drain().into_iter().filter_map(|output| match output {
+            Output::Send(Frame::Packet(_, load)) => Some(load.to_host().unwrap().0),
+            _ => None,
+        });
+        said.collect()
+    }
+
+    fn answers(&mut self) -> Vec<(CallId, Result<Reply, ErrorKind>)> {
+        let answers = self.drain().into_iter().filter_map(|output| match output {
+            Output::Event(Event::Answer { call, result }) => Some((call, result.map_err(|error| error.kind))),
+            _ => None,
+        });
+        answers.collect()
+    }
+}
+
+fn close() -> Op {
+    Op::Close("c".parse().unwrap())
+}
+
+#[test]
+fn the_first_call_dials_and_attaches_and_asks() {
+    let mut rig = Rig::new();
+    assert_eq!(rig.drain(), []);
+    let call = rig.call(HOST, close());
+    assert!(matches!(rig.drain()[..], [Output::Dial(_)]));
+    rig.up(DIAL_IN);
+    assert!(matches!(rig.said()[..], [ToHost::Attach(_)]));
+    rig.attached(HOST, 1);
+    assert!(matches!(rig.said()[..], [ToHost::Call { seq: 1, again: false, ended: true, .. }]));
+    rig.hear(HOST, &ToClient::Answer { seq: 1, result: Ok(Reply::Done) }, &[]);
+    assert_eq!(rig.answers(), [(call, Ok(Reply::Done))]);
+    rig.pass(Duration::from_secs(1));
+    assert_eq!(rig.said(), [ToHost::Answered(vec![(1, 1)])]);
+}
+
+#[test]
+fn an_unknown_outcome_can_be_asked_about_until_somebody_knows() {
+    let mut rig = Rig::new();
+    let call = rig.call(HOST, close());
+    rig.up(DIAL_IN);
+    rig.attached(HOST, 1);
+    rig.lost(HOST, Loss::Gone);
+    assert_eq!(rig.answers(), [(call, Err(ErrorKind::Unknown))]);
+    let now = rig.now;
+    assert!(rig.client.ask_again(now, call));
+    assert!(matches!(rig.said()[..], [ToHost::Attach(_)]));
+    rig.attached(HOST, 2);
+    assert!(matches!(rig.said()[..], [ToHost::Call { seq: 1, again: true, .. }]));
+    rig.hear(HOST, &ToClient::Answer { seq: 1, result: Ok(Reply::Done) }, &[]);
+    assert_eq!(rig.answers(), [(call, Ok(Reply::Done))]);
+    assert!(!rig.client.ask_again(now, call), "it was answered");
+}
+
+#[test]
+fn the_three_classes_of_error_are_told_apart() {
+    for (event, class) in [
+        (Some(Loss::NotFound), ErrorClass::Application),
+        (Some(Loss::Unreachable), ErrorClass::Host),
+        (None, ErrorClass::Connection),
+    ] {
+        let mut rig = Rig::new();
+        let call = rig.call(HOST, close());
+        match event {
+            Some(loss) => {
+                rig.up(DIAL_IN);
+                rig.lost(HOST, loss);
+            }
+            None => rig.pass(PATIENCE),
+        }
+        let answers = rig.answers();
+        assert!(matches!(answers[..], [(of, Err(kind))] if of == call && kind.class() == class), "{answers:?}");
+    }
+}
+
+#[test]
+fn a_receive_that_was_not_acknowledged_never_ends_in_doubt() {
+    let mut rig = Rig::new();
+    let call = rig.call(HOST, Op::Recv { path: Path::root(), try_only: false });
+    rig.up(DIAL_IN);
+    rig.attached(HOST, 1);
+    rig.hear(HOST, &ToClient::Data { seq: 1, offset: 0, end: true, again: false }, b"x");
+    rig.drain();
+    rig.lost(HOST, Loss::Gone);
+    assert_eq!(rig.answers(), [(call, Err(ErrorKind::Unreachable))]);
+}
+
+#[test]
+fn a_read_for_any_server_moves_to_the_next_one() {
+    let mut rig = Rig::new();
+    let call = rig.call(ServerId::DIAL_IN, Op::Members);
+    rig.up(DIAL_IN);
+    rig.attached(DIAL_IN, 1);
+    rig.client.handle_down(rig.now);
+    rig.up(HOST);
+    rig.attached(HOST, 1);
+    let observer = crate::Incarnation { id: HOST, start: 1 };
+    let reply = Reply::Members { observer, events: 0, members: vec![] };
+    rig.drain();
+    rig.hear(HOST, &ToClient::Answer { seq: 1, result: Ok(reply.clone()) }, &[]);
+    assert_eq!(rig.answers(), [(call, Ok(reply))]);
+}
+
+#[test]
+fn when_the_dial_in_server_is_lost_another_that_it_named_is_dialled() {
+    let mut rig = Rig::new();
+    rig.call(HOST, close());
+    rig.up(DIAL_IN);
+    let other = ([10, 0, 0, 2], 7).into();
+    let hello = Hello { epoch: crate::Epoch::default(), addr: other, others: vec![(HOST, other)] };
+    rig.client.handle_frame(rig.now, Frame::Hello(hello));
+    rig.client.handle_down(rig.now);
+    rig.drain();
+    let mut dialled = Vec::new();
+    for _ in 0..3 {
+        rig.pass(Duration::from_secs(2));
+        dialled.extend(rig.drain().into_iter().filter_map(|output| match output {
+            Output::Dial(target) => Some(target.addr),
+            _ => None,
+        }));
+        rig.client.handle_down(rig.now);
+    }
+    assert!(dialled.contains(&other), "{dialled:?}");
+}
+
+#[test]
+fn a_server_that_gives_no_sign_while_calls_wait_is_left() {
+    let mut rig = Rig::new();
+    rig.call(HOST, close());
+    rig.up(DIAL_IN);
+    rig.drain();
+    let mut outputs = Vec::new();
+    for _ in 0..20 {
+        rig.pass(Duration::from_secs(1));
+        outputs.extend(rig.drain());
+    }
+    assert!(outputs.iter().any(|output| matches!(output, Output::Send(Frame::Ping(_)))));
+    assert!(outputs.iter().any(|output| matches!(output, Output::Close(_))));
+    assert!(outputs.iter().any(|output| matches!(output, Output::Dial(_))));
+}
+
+#[test]
+fn an_abandoned_call_is_cancelled_and_says_nothing_more() {
+    let mut rig = Rig::new();
+    let call = rig.call(HOST, close());
+    rig.up(DIAL_IN);
+    rig.attached(HOST, 1);
+    rig.said();
+    let now = rig.now;
+    rig.client.abandon(now, call);
+    assert_eq!(rig.said(), [ToHost::Cancel { seq: 1 }]);
+    rig.hear(HOST, &ToClient::Answer { seq: 1, result: Ok(Reply::Done) }, &[]);
+    assert_eq!(rig.answers(), []);
+    assert_eq!(rig.client.open(), 0);
+}

@@ -1,0 +1,110 @@
+//! One message in a channel.
+
+use bytes::Bytes;
+
+use super::{Out, Output, WINDOW, is_long};
+use crate::calls::{CallKey, Chunks};
+
+#[derive(Debug)]
+pub(super) struct Message {
+    /// Whose answer is still owed.
+    pub(super) sender: Option<CallKey>,
+    /// Its sender was told that it is buffered.
+    pub(super) accepted: bool,
+    pub(super) slotted: bool,
+    pub(super) leased_to: Option<CallKey>,
+    /// To how many receivers it was leased so far.
+    pub(super) given: u32,
+    /// The rest of it is not coming for now.
+    pub(super) stalled: bool,
+    /// All that has come of it, for as long as it may be given to another.
+    kept: Chunks,
+    /// How many pieces of that have memory of their own, rather than that of
+    /// the record in which they came.
+    moved: usize,
+    received: u64,
+    whole: bool,
+}
+
+impl Message {
+    pub(super) fn new(sender: CallKey, input: Bytes, whole: bool) -> Self {
+        let mut message = Self {
+            sender: Some(sender),
+            accepted: false,
+            slotted: false,
+            leased_to: None,
+            given: 0,
+            stalled: false,
+            kept: Chunks::default(),
+            moved: 0,
+            received: 0,
+            whole: false,
+        };
+        message.push(input, whole);
+        message
+    }
+
+    /// More of it has come.
+    pub(super) fn push(&mut self, bytes: Bytes, end: bool) {
+        self.received += bytes.len() as u64;
+        self.whole |= end;
+        self.stalled &= !self.whole;
+        if self.leased_to.is_some() && is_long(self.received) {
+            self.moved = 0;
+            self.kept.clear(); // bound: no other receiver will ever have it
+        } else {
+            self.kept.push(bytes);
+        }
+    }
+
+    /// It stays for a while: gives it memory of its own, as the record that it
+    /// came in may be much larger.
+    pub(super) fn settle_down(&mut self) {
+        for bytes in self.kept.iter_mut().skip(self.moved) {
+            *bytes = Bytes::copy_from_slice(bytes);
+        }
+        self.moved = self.kept.len();
+    }
+
+    /// Gives all that has come to `receiver`, and the rest as it comes.
+    pub(super) fn lease(&mut self, receiver: CallKey, out: &mut Out) {
+        self.leased_to = Some(receiver);
+        self.given += 1;
+        if self.given > 1 {
+            out.push_back(Output::Again(receiver));
+        }
+        let last = self.kept.len();
+        for (index, bytes) in self.kept.iter().enumerate() {
+            let end = self.whole && index + 1 == last;
+            out.push_back(Output::Write { key: receiver, bytes: bytes.clone(), end });
+        }
+        if self.whole && last == 0 {
+            out.push_back(Output::Write { key: receiver, bytes: Bytes::new(), end: true });
+        }
+        if let (Some(sender), false) = (self.sender, self.whole) {
+            out.push_back(Output::Grant { key: sender, acked: self.received, limit: WINDOW });
+        }
+        if is_long(self.received) {
+            self.kept.clear();
+            self.moved = 0;
+        }
+    }
+
+    pub(super) const fn received(&self) -> u64 {
+        self.received
+    }
+
+    pub(super) const fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// Whether it can be buffered.
+    pub(super) const fn is_short_and_whole(&self) -> bool {
+        self.whole && !is_long(self.received)
+    }
+
+    /// Whether it can only go to the receiver that has it.
+    pub(super) const fn is_bound(&self) -> bool {
+        is_long(self.received)
+    }
+}

@@ -1,0 +1,389 @@
+//! The channel: Hoare's, with a place of residence and exactly one hand-off.
+//!
+//! Messages stand in line in the order of their sends, receivers in the order
+//! of their receives, and the first of each are matched. A matched message is
+//! *leased*: it stays here until its receiver has acknowledged the end of it,
+//! and goes back to its place in line when the receiver is lost first. Once a
+//! message is longer than [`INITIAL_CREDIT`] it is bound to its receiver, since
+//! no more than that of it is kept; if that receiver is lost, so is the message,
+//! and the sender hears of it.
+//!
+//! A send is answered when its message is whole and has one of `cap` slots
+//! (`Accepted`), or when a receiver has acknowledged it (`Delivered`). A
+//! message keeps its slot until it is acknowledged.
+
+mod message;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use super::{Out, Output};
+use crate::{
+    Error, ErrorKind,
+    calls::CallKey,
+    wire::{
+        call::INITIAL_CREDIT,
+        op::{ChanStat, Reply},
+    },
+};
+use message::Message;
+
+/// What a matched sender may be ahead of its receiver.
+pub const WINDOW: u64 = 1024 * 1024;
+
+/// Names what a call has in a channel: its message, or its turn to receive.
+pub type Ticket = u64;
+
+/// A channel on its host.
+///
+/// Messages and receivers have their places from one counter: the ticket that a
+/// call was given is its place.
+#[derive(Debug, Default)]
+pub struct Channel {
+    cap: usize,
+    closed: bool,
+    /// Every message that is held.
+    messages: BTreeMap<Ticket, Message>,
+    /// Those that nobody holds a lease of.
+    line: BTreeSet<Ticket>,
+    /// Those in line that have no slot yet.
+    unslotted: BTreeSet<Ticket>,
+    slots_used: usize,
+    /// Everybody who wants to receive, or holds a lease.
+    receivers: BTreeMap<Ticket, Receiver>,
+    /// Those who wait and are there.
+    waiting: BTreeSet<Ticket>,
+    next: Ticket,
+    num_send: u64,
+    num_recv: u64,
+}
+
+#[derive(Debug)]
+struct Receiver {
+    key: CallKey,
+    /// The message that it holds a lease of.
+    holds: Option<Ticket>,
+}
+
+impl Channel {
+    /// An empty channel that buffers `cap` messages.
+    pub fn new(cap: usize) -> Self {
+        Self { cap, ..Self::default() }
+    }
+
+    /// A send: `input` is what has come of the message, `ended` if it is whole.
+    pub fn send(&mut self, key: CallKey, input: Bytes, ended: bool, try_only: bool, out: &mut Out) -> Ticket {
+        let place = self.next();
+        let slot = self.slots_used < self.cap && self.unslotted.is_empty() && ended;
+        let taker = self.line.is_empty() && !self.waiting.is_empty();
+        if self.closed {
+            fail(key, ErrorKind::Closed, out);
+        } else if try_only && !slot && !taker {
+            fail(key, ErrorKind::WouldBlock, out);
+        } else {
+            self.messages.insert(place, Message::new(key, input, ended));
+            self.line.insert(place);
+            self.unslotted.insert(place);
+            self.settle(out);
+            self.settle_down(place);
+        }
+        place
+    }
+
+    /// More of a message has come from its sender.
+    pub fn input(&mut self, place: Ticket, bytes: Bytes, end: bool, out: &mut Out) {
+        let Some(message) = self.messages.get_mut(&place) else {
+            return;
+        };
+        message.push(bytes.clone(), end);
+        if let Some(key) = message.leased_to {
+            out.push_back(Output::Write { key, bytes, end });
+        }
+        self.accept(place, out);
+        self.settle(out);
+        self.settle_down(place);
+    }
+
+    /// A receive.
+    pub fn recv(&mut self, key: CallKey, try_only: bool, out: &mut Out) -> Ticket {
+        let turn = self.next();
+        self.receivers.insert(turn, Receiver { key, holds: None });
+        self.waiting.insert(turn);
+        self.settle(out);
+        if try_only && self.waiting.remove(&turn) {
+            self.receivers.remove(&turn);
+            fail(key, ErrorKind::WouldBlock, out);
+        }
+        turn
+    }
+
+    /// A receiver has used up its message to `acked`; beyond its last byte
+    /// stands its end, and that acknowledges it.
+    pub fn acked(&mut self, turn: Ticket, acked: u64, out: &mut Out) {
+        let Some(Receiver { key, holds: Some(place) }) = self.receivers.get(&turn) else {
+            return;
+        };
+        let (key, place) = (*key, *place);
+        let Some(message) = self.messages.get(&place) else {
+            return;
+        };
+        if !message.is_whole() {
+            if let Some(sender) = message.sender {
+                let (acked, limit) = (message.received(), acked + WINDOW);
+                out.push_back(Output::Grant { key: sender, acked, limit });
+            }
+            return;
+        }
+        if acked <= message.received() {
+            return;
+        }
+        let again = message.given > 1;
+        self.receivers.remove(&turn);
+        self.num_recv += 1;
+        if let Some(message) = self.remove(place).filter(|message| !message.accepted) {
+            self.num_send += 1;
+            if let Some(sender) = message.sender {
+                out.push_back(Output::Answer { key: sender, result: Ok(Reply::Delivered) });
+            }
+        }
+        out.push_back(Output::Answer { key, result: Ok(Reply::Received { again }) });
+        self.settle(out);
+    }
+
+    /// A call should end: by its own wish, by its deadline, or since its client
+    /// stayed away.
+    pub fn cancel(&mut self, ticket: Ticket, why: ErrorKind, out: &mut Out) {
+        if let Some(receiver) = self.receivers.remove(&ticket) {
+            self.waiting.remove(&ticket);
+            fail(receiver.key, why, out);
+            if let Some(place) = receiver.holds {
+                self.give_back(place, out);
+            }
+        } else {
+            self.cancel_send(ticket, why, out);
+        }
+        self.settle(out);
+    }
+
+    /// A call's client is away: it is given nothing, and of its unfinished
+    /// message nothing is given.
+    pub fn away(&mut self, ticket: Ticket) {
+        self.waiting.remove(&ticket);
+        self.set_stalled(ticket, true);
+    }
+
+    /// A call's client is back.
+    pub fn back(&mut self, ticket: Ticket, out: &mut Out) {
+        if self.receivers.get(&ticket).is_some_and(|receiver| receiver.holds.is_none()) {
+            self.waiting.insert(ticket);
+        }
+        self.set_stalled(ticket, false);
+        self.settle(out);
+    }
+
+    /// No more sends; what was accepted can still be received.
+    ///
+    /// # Errors
+    /// `Closed` if it was closed already.
+    pub fn close(&mut self, out: &mut Out) -> Result<(), Error> {
+        if self.closed {
+            return Err(ErrorKind::Closed.into());
+        }
+        self.closed = true;
+        self.refuse_line(ErrorKind::Closed, out);
+        self.settle(out);
+        Ok(())
+    }
+
+    /// It was removed: everybody waiting hears so.
+    pub fn abort(&mut self, out: &mut Out) {
+        for receiver in self.receivers.values() {
+            fail(receiver.key, ErrorKind::Aborted, out);
+        }
+        for message in self.messages.values() {
+            if let (Some(key), false) = (message.sender, message.accepted) {
+                fail(key, ErrorKind::Aborted, out);
+            }
+        }
+    }
+
+    /// Its state, for `peek`.
+    pub fn stat(&self) -> ChanStat {
+        ChanStat {
+            cap: u32::try_from(self.cap).unwrap_or(u32::MAX),
+            closed: self.closed,
+            aborted: false,
+            num_send: self.num_send,
+            num_recv: self.num_recv,
+        }
+    }
+
+    fn next(&mut self) -> Ticket {
+        self.next += 1;
+        self.next
+    }
+
+    /// Does whatever can be done now.
+    fn settle(&mut self, out: &mut Out) {
+        self.hand_out_slots(out);
+        while self.match_first(out) {}
+        if self.closed && self.messages.is_empty() {
+            self.waiting.clear();
+            for (_, receiver) in core::mem::take(&mut self.receivers) {
+                fail(receiver.key, ErrorKind::Closed, out);
+            }
+        }
+    }
+
+    /// A message that has to wait gets memory of its own.
+    fn settle_down(&mut self, place: Ticket) {
+        if let Some(message) = self.messages.get_mut(&place).filter(|message| message.leased_to.is_none()) {
+            message.settle_down();
+        }
+    }
+
+    fn hand_out_slots(&mut self, out: &mut Out) {
+        while self.slots_used < self.cap
+            && let Some(place) = self.unslotted.pop_first()
+        {
+            self.slots_used += 1;
+            if let Some(message) = self.messages.get_mut(&place) {
+                message.slotted = true;
+            }
+            self.accept(place, out);
+        }
+    }
+
+    /// Answers the sender of a message that is now buffered, if it is.
+    fn accept(&mut self, place: Ticket, out: &mut Out) {
+        let Some(message) = self.messages.get_mut(&place) else {
+            return;
+        };
+        if !message.slotted || message.accepted || message.leased_to.is_some() || !message.is_short_and_whole() {
+            return;
+        }
+        message.accepted = true;
+        self.num_send += 1;
+        if let Some(sender) = message.sender.take() {
+            out.push_back(Output::Answer { key: sender, result: Ok(Reply::Accepted) });
+        }
+    }
+
+    /// Leases the first message to the first receiver, if both are there.
+    fn match_first(&mut self, out: &mut Out) -> bool {
+        let (Some(&place), Some(&turn)) = (self.line.first(), self.waiting.first()) else {
+            return false;
+        };
+        let Some(message) = self.messages.get_mut(&place).filter(|message| !message.stalled) else {
+            return false;
+        };
+        let Some(receiver) = self.receivers.get_mut(&turn) else {
+            return false;
+        };
+        receiver.holds = Some(place);
+        message.lease(receiver.key, out);
+        self.line.pop_first();
+        self.waiting.pop_first();
+        if !message.slotted {
+            self.unslotted.remove(&place);
+        }
+        true
+    }
+
+    /// A leased message's receiver is lost.
+    fn give_back(&mut self, place: Ticket, out: &mut Out) {
+        let Some(message) = self.messages.get_mut(&place) else {
+            return;
+        };
+        message.leased_to = None;
+        let refusal = match (message.is_bound(), message.accepted, message.sender) {
+            (true, ..) => Some(ErrorKind::NotDelivered),
+            // Its sender has heard Unknown already: nobody waits for it.
+            (false, false, None) => Some(ErrorKind::Unknown),
+            (false, false, Some(_)) if self.closed => Some(ErrorKind::Closed),
+            _ => None,
+        };
+        if let Some(kind) = refusal {
+            return self.refuse(place, kind, out);
+        }
+        if !message.slotted {
+            self.unslotted.insert(place);
+        }
+        self.line.insert(place);
+        self.accept(place, out);
+        self.settle_down(place);
+    }
+
+    fn cancel_send(&mut self, place: Ticket, why: ErrorKind, out: &mut Out) {
+        let Some(message) = self.messages.get_mut(&place) else {
+            return;
+        };
+        match message.leased_to {
+            None => self.refuse(place, why, out),
+            // It will never be whole: its receiver cannot have it.
+            Some(key) if !message.is_whole() => {
+                self.receivers.retain(|_, receiver| receiver.holds != Some(place));
+                let error = Error::new(ErrorKind::Aborted, "the sender was lost in the middle of the message");
+                out.push_back(Output::Answer { key, result: Err(error) });
+                self.refuse(place, why, out);
+            }
+            // A receiver has it, and whether it will acknowledge it is open.
+            Some(_) if why == ErrorKind::Timeout => {
+                if let Some(key) = message.sender.take() {
+                    let detail = "a receiver has the message and has not acknowledged it";
+                    out.push_back(Output::Answer { key, result: Err(Error::new(ErrorKind::Unknown, detail)) });
+                }
+            }
+            // The one answer will be the result.
+            Some(_) => {}
+        }
+    }
+
+    /// Takes out every message in line that was not accepted.
+    fn refuse_line(&mut self, why: ErrorKind, out: &mut Out) {
+        let accepted = |place: &Ticket| self.messages.get(place).is_some_and(|message| message.accepted);
+        let waiting: alloc::vec::Vec<Ticket> = self.line.iter().copied().filter(|place| !accepted(place)).collect();
+        for place in waiting {
+            self.refuse(place, why, out);
+        }
+    }
+
+    /// Takes a message out, and tells its sender why.
+    fn refuse(&mut self, place: Ticket, why: ErrorKind, out: &mut Out) {
+        if let Some(sender) = self.remove(place).and_then(|message| message.sender) {
+            fail(sender, why, out);
+        }
+    }
+
+    fn remove(&mut self, place: Ticket) -> Option<Message> {
+        let message = self.messages.remove(&place)?;
+        if message.leased_to.is_none() {
+            self.line.remove(&place);
+            self.unslotted.remove(&place);
+        }
+        if message.slotted {
+            self.slots_used -= 1;
+        }
+        Some(message)
+    }
+
+    fn set_stalled(&mut self, place: Ticket, away: bool) {
+        if let Some(message) = self.messages.get_mut(&place) {
+            message.stalled = away && !message.is_whole();
+        }
+    }
+}
+
+/// Whether so much of a message is more than is kept for another receiver.
+const fn is_long(received: u64) -> bool {
+    received > INITIAL_CREDIT
+}
+
+fn fail(key: CallKey, kind: ErrorKind, out: &mut Out) {
+    out.push_back(Output::Answer { key, result: Err(kind.into()) });
+}

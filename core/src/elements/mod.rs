@@ -1,0 +1,233 @@
+//! Elements: what an anchor can hold, and what can be done with it.
+//!
+//! Each kind is a state machine of its own that knows calls by their keys and
+//! says what it wants in [`Output`]s. This part finds the machine that a call
+//! or an effect is for.
+
+pub mod channel;
+mod process;
+
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, VecDeque},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    Error, ErrorKind,
+    calls::CallKey,
+    effect::{Effect, EffectEvent},
+    wire::op::{Op, Reply, Stat},
+};
+use channel::{Channel, Ticket};
+use process::Process;
+
+/// An element, named apart from where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ElementId(pub u64);
+
+/// What elements want done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// The one answer to a call.
+    Answer {
+        /// Which call.
+        key: CallKey,
+        /// What came of it.
+        result: Result<Reply, Error>,
+    },
+    /// More of a call's outbound stream.
+    Write {
+        /// Of which call.
+        key: CallKey,
+        /// The bytes.
+        bytes: Bytes,
+        /// Whether the stream ends with them.
+        end: bool,
+    },
+    /// What the call's outbound stream brings was given to another before.
+    Again(CallKey),
+    /// A call's inbound stream was used up to `acked`; up to `limit` may come.
+    Grant {
+        /// Of which call.
+        key: CallKey,
+        /// What the sender may forget.
+        acked: u64,
+        /// What the sender may send.
+        limit: u64,
+    },
+    /// Something to do in the world.
+    Effect(Effect),
+    /// The element has ended by itself, or could not be made: its place is free.
+    Vacate(ElementId),
+}
+
+/// Where elements put their outputs.
+pub type Out = VecDeque<Output>;
+
+/// All elements of one host.
+#[derive(Debug, Default)]
+pub struct Elements {
+    elements: BTreeMap<ElementId, Element>,
+    /// Which element a call that is not answered yet waits on, and what it has
+    /// there.
+    callers: BTreeMap<CallKey, (ElementId, Ticket)>,
+    out: Out,
+}
+
+#[derive(Debug)]
+enum Element {
+    Channel(Box<Channel>),
+    Process(Box<Process>),
+}
+
+impl Elements {
+    /// A command: make the element that `op` describes, under a new `id`.
+    pub fn make(&mut self, key: CallKey, id: ElementId, op: &Op, input: Bytes, ended: bool) {
+        match op {
+            Op::MakeChan { cap, .. } => {
+                let channel = Channel::new(usize::try_from(*cap).unwrap_or(usize::MAX));
+                self.elements.insert(id, Element::Channel(Box::new(channel)));
+                self.out.push_back(Output::Answer { key, result: Ok(Reply::Done) });
+            }
+            Op::MakeProc(_) => {
+                self.elements.insert(id, Element::Process(Box::new(Process::new(id, key))));
+                self.callers.insert(key, (id, 0));
+                self.handle_input(key, input, ended);
+            }
+            _ => self.fail(key, ErrorKind::Invalid),
+        }
+    }
+
+    /// A command: do to the element what the call asks.
+    pub fn start(&mut self, key: CallKey, id: ElementId, op: &Op, input: Bytes, ended: bool) {
+        let Some(element) = self.elements.get_mut(&id) else {
+            return self.fail(key, ErrorKind::NotFound);
+        };
+        let ticket = match element {
+            Element::Process(process) => {
+                process.start(key, op, input, ended, &mut self.out);
+                0
+            }
+            Element::Channel(channel) => match op {
+                Op::Send { try_only, .. } => channel.send(key, input, ended, *try_only, &mut self.out),
+                Op::Recv { try_only, .. } => channel.recv(key, *try_only, &mut self.out),
+                _ => return self.use_channel(key, id, op),
+            },
+        };
+        self.callers.insert(key, (id, ticket));
+    }
+
+    /// What can be done to a channel and is done at once.
+    fn use_channel(&mut self, key: CallKey, id: ElementId, op: &Op) {
+        let Some(Element::Channel(channel)) = self.elements.get_mut(&id) else {
+            return self.fail(key, ErrorKind::NotFound);
+        };
+        let result = match op {
+            Op::Peek(_) => Ok(Reply::Stat(Box::new(Stat::Chan(channel.stat())))),
+            Op::Close(_) => channel.close(&mut self.out).map(|()| Reply::Done),
+            _ => Err(ErrorKind::WrongKind.into()),
+        };
+        self.out.push_back(Output::Answer { key, result });
+    }
+
+    /// A command: the element was taken out of the namespace.
+    pub fn remove(&mut self, key: CallKey, id: ElementId) {
+        if self.drop_element(id) {
+            self.out.push_back(Output::Answer { key, result: Ok(Reply::Done) });
+        } else {
+            self.fail(key, ErrorKind::NotFound);
+        }
+    }
+
+    /// The world happened: something came of an effect. `wall` is the time, in
+    /// microseconds since 1970.
+    pub fn handle_effect(&mut self, wall: u64, event: EffectEvent) {
+        let EffectEvent::Process { id, event } = event;
+        if let Some(Element::Process(process)) = self.elements.get_mut(&id) {
+            process.effect(wall, event, &mut self.out);
+        }
+    }
+
+    /// The world happened: more of a call's inbound stream came.
+    pub fn handle_input(&mut self, key: CallKey, bytes: Bytes, end: bool) {
+        self.with(key, |element, ticket, out| match element {
+            Element::Channel(channel) => channel.input(ticket, bytes, end, out),
+            Element::Process(process) => process.input(key, bytes, end, out),
+        });
+    }
+
+    /// The world happened: a call's outbound stream was used up to `acked`.
+    pub fn handle_acked(&mut self, key: CallKey, acked: u64) {
+        self.with(key, |element, ticket, out| match element {
+            Element::Channel(channel) => channel.acked(ticket, acked, out),
+            Element::Process(process) => process.acked(key, acked, out),
+        });
+    }
+
+    /// The world happened: a call should end if it still can.
+    pub fn handle_cancel(&mut self, key: CallKey, why: ErrorKind) {
+        self.with(key, |element, ticket, out| match element {
+            Element::Channel(channel) => channel.cancel(ticket, why, out),
+            Element::Process(process) => process.cancel(key, why, out),
+        });
+    }
+
+    /// The world happened: a call's client is away.
+    pub fn handle_away(&mut self, key: CallKey) {
+        self.with(key, |element, ticket, _| match element {
+            Element::Channel(channel) => channel.away(ticket),
+            Element::Process(process) => process.away(key),
+        });
+    }
+
+    /// The world happened: a call's client is back.
+    pub fn handle_back(&mut self, key: CallKey) {
+        self.with(key, |element, ticket, out| match element {
+            Element::Channel(channel) => channel.back(ticket, out),
+            Element::Process(process) => process.back(key),
+        });
+    }
+
+    /// What now?
+    pub fn poll_output(&mut self) -> Option<Output> {
+        let output = self.out.pop_front()?;
+        match output {
+            Output::Answer { key, .. } => {
+                self.callers.remove(&key);
+            }
+            Output::Vacate(id) => {
+                self.drop_element(id);
+            }
+            _ => {}
+        }
+        Some(output)
+    }
+
+    /// How many elements there are, and how many calls wait on them.
+    pub fn count(&self) -> (usize, usize) {
+        (self.elements.len(), self.callers.len())
+    }
+
+    fn drop_element(&mut self, id: ElementId) -> bool {
+        match self.elements.remove(&id) {
+            Some(Element::Channel(mut channel)) => channel.abort(&mut self.out),
+            Some(Element::Process(mut process)) => process.abort(&mut self.out),
+            None => return false,
+        }
+        true
+    }
+
+    fn with(&mut self, key: CallKey, act: impl FnOnce(&mut Element, Ticket, &mut Out)) {
+        if let Some((id, ticket)) = self.callers.get(&key)
+            && let Some(element) = self.elements.get_mut(id)
+        {
+            act(element, *ticket, &mut self.out);
+        }
+    }
+
+    fn fail(&mut self, key: CallKey, kind: ErrorKind) {
+        self.out.push_back(Output::Answer { key, result: Err(kind.into()) });
+    }
+}

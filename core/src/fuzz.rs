@@ -1,0 +1,109 @@
+//! The bodies of the fuzz targets: any input, no panic, and what parses has
+//! one spelling. They live here so that tests can run them too.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::{
+    Instant, Rng,
+    session::{ClusterKey, Credentials, Event, Role, Session, StaticKey},
+    wire::Frame,
+};
+
+/// Bytes from a stranger, from a peer in the middle of the handshake, from one
+/// whose records are damaged, and as the plaintext of a record.
+pub fn session(input: &[u8]) {
+    let Some((&mode, rest)) = input.split_first() else {
+        return;
+    };
+    match mode % 4 {
+        0 => {
+            let (_, mut acceptor) = pair();
+            feed(&mut acceptor, rest);
+        }
+        1 => {
+            let (mut dialler, mut acceptor) = pair();
+            carry(&mut dialler, &mut acceptor);
+            carry(&mut acceptor, &mut dialler);
+            feed(&mut acceptor, rest);
+            feed(&mut dialler, rest);
+        }
+        2 => damaged_record(rest),
+        _ => frames(rest),
+    }
+}
+
+/// A valid record with one byte of it changed never gives a frame.
+fn damaged_record(input: &[u8]) {
+    let Some((&place, body)) = input.split_first() else {
+        return;
+    };
+    let (mut dialler, mut acceptor) = pair();
+    carry(&mut dialler, &mut acceptor);
+    carry(&mut acceptor, &mut dialler);
+    carry(&mut dialler, &mut acceptor);
+    drain(&mut acceptor);
+    dialler.send(&Frame::Ping(body.len() as u64));
+    let mut record = dialler.transmit().to_vec();
+    let count = record.len();
+    if let Some(byte) = record.get_mut(usize::from(place) % count) {
+        *byte ^= body.first().copied().unwrap_or(0) | 1;
+    }
+    feed(&mut acceptor, &record);
+    assert!(!drain(&mut acceptor).iter().any(|event| matches!(event, Event::Frame(_))));
+}
+
+/// What parses as frames is exactly what those frames are written as.
+fn frames(record: &[u8]) {
+    let mut rest = Bytes::copy_from_slice(record);
+    let mut written = Vec::new();
+    while let Ok(frame) = Frame::decode(&mut rest) {
+        frame.encode(&mut written);
+    }
+    assert!(record.starts_with(&written));
+}
+
+fn pair() -> (Session, Session) {
+    let rng = Rng::from_number(1);
+    let credentials = |label| Credentials::new(&ClusterKey::public(), StaticKey::generate(&mut rng.fork(label)));
+    let dialler = Session::dial(&credentials("a"), Role::Server, None, &rng.fork("c"), Instant::ZERO);
+    let acceptor = Session::accept(&credentials("b"), &rng.fork("d"), Instant::ZERO);
+    (dialler, acceptor)
+}
+
+fn carry(from: &mut Session, to: &mut Session) {
+    let bytes = from.transmit().to_vec();
+    from.handle_written(bytes.len());
+    feed(to, &bytes);
+}
+
+fn feed(session: &mut Session, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        let space = session.read_space();
+        let count = space.len().min(bytes.len());
+        let (now, later) = bytes.split_at(count);
+        for (to, from) in space.iter_mut().zip(now) {
+            *to = *from;
+        }
+        session.handle_read(count);
+        bytes = later;
+    }
+    drain(session);
+}
+
+fn drain(session: &mut Session) -> Vec<Event> {
+    core::iter::from_fn(|| session.poll_event()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_bodies_hold_on_any_input(input in prop::collection::vec(any::<u8>(), 0..400)) {
+            super::session(&input);
+        }
+    }
+}

@@ -1,0 +1,200 @@
+use alloc::{vec, vec::Vec};
+
+use super::*;
+use crate::wire::{Load, Route, route::End};
+
+const SOURCE: IpAddr = IpAddr::V4(core::net::Ipv4Addr::LOCALHOST);
+
+fn links(id: u64) -> Links {
+    let hello = Hello { epoch: Epoch { start: 1, rise: 0 }, addr: addr(id), others: vec![] };
+    Links::new(ServerId(id), hello, Rng::from_number(id))
+}
+
+fn addr(id: u64) -> SocketAddr {
+    (core::net::Ipv4Addr::new(10, 0, 0, id as u8), 7).into()
+}
+
+fn drain(links: &mut Links) -> Vec<Output> {
+    core::iter::from_fn(|| links.poll_output()).filter(|output| !matches!(output, Output::Timer(..))).collect()
+}
+
+/// A client's link that is up, with nothing left to drain.
+fn with_client(links: &mut Links) -> LinkId {
+    let link = links.handle_incoming(SOURCE).unwrap();
+    links.handle_up(Instant::ZERO, link, Peer { role: Role::Client, id: ServerId(99) });
+    drain(links);
+    let hello = Frame::Hello(links.hello.clone()).cost();
+    links.handle_written(link, hello);
+    link
+}
+
+fn packet(bulk: bool, length: usize) -> Frame {
+    let (host, via) = (ServerId(1), ServerId(2));
+    Frame::Packet(
+        Route { to: End::Client, bulk, hops: 0, host, via, session: 3 },
+        Load::Encoded(vec![0; length].into()),
+    )
+}
+
+/// Two servers that dialled each other at once, and the hellos on the way.
+struct Meeting {
+    ends: [Links; 2],
+    /// Link numbers at each end, of the connection that each end dialled.
+    dialled_by: [[LinkId; 2]; 2],
+}
+
+impl Meeting {
+    fn new() -> Self {
+        let mut ends = [links(1), links(2)];
+        let mut dialled_by = [[LinkId(0); 2]; 2];
+        for near in 0..2 {
+            let far = 1 - near;
+            let id = ends[far].me;
+            ends[near].want(Instant::ZERO, id, addr(id.0));
+            let Some(Output::Dial { link, .. }) = drain(&mut ends[near]).first().cloned() else { panic!() };
+            dialled_by[near][near] = link;
+            dialled_by[near][far] = ends[far].handle_incoming(SOURCE).unwrap();
+        }
+        Self { ends, dialled_by }
+    }
+
+    fn up(&mut self, connection: usize) {
+        for end in 0..2 {
+            let peer = Peer { role: Role::Server, id: self.ends[1 - end].me };
+            self.ends[end].handle_up(Instant::ZERO, self.dialled_by[connection][end], peer);
+        }
+    }
+
+    fn hello(&mut self, connection: usize, to: usize) {
+        let hello = Frame::Hello(self.ends[1 - to].hello.clone());
+        self.ends[to].handle_frame(Instant::ZERO, self.dialled_by[connection][to], hello);
+    }
+
+    /// Closes at one end are heard of at the other.
+    fn settle(&mut self) {
+        for _ in 0..4 {
+            for end in 0..2 {
+                for output in drain(&mut self.ends[end]) {
+                    let Output::Close { link, .. } = output else { continue };
+                    let connection = (0..2).find(|&c| self.dialled_by[c][end] == link).unwrap();
+                    self.ends[1 - end].handle_down(Instant::ZERO, self.dialled_by[connection][1 - end]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn of_two_links_that_met_both_ends_keep_the_same() {
+    // Every order in which the four hellos can arrive.
+    let events = [(0, 0), (0, 1), (1, 0), (1, 1)];
+    for order in 0..24_usize {
+        let mut meeting = Meeting::new();
+        meeting.up(0);
+        meeting.up(1);
+        let mut left = events.to_vec();
+        let mut rest = order;
+        while !left.is_empty() {
+            let (connection, to) = left.remove(rest % left.len());
+            rest /= left.len() + 1;
+            meeting.hello(connection, to);
+        }
+        meeting.settle();
+        let kept: Vec<_> = (0..2).map(|end| meeting.ends[end].to_server(ServerId(2 - end as u64))).collect();
+        assert_eq!(kept, [Some(meeting.dialled_by[0][0]), Some(meeting.dialled_by[0][1])], "order {order}");
+        assert!(meeting.ends.iter().all(|links| links.iter().count() == 1));
+    }
+}
+
+#[test]
+fn handshakes_are_limited_by_source_and_given_back_when_they_end() {
+    let mut links = links(1);
+    let first: Vec<LinkId> = (0..MAX_HANDSHAKES_PER_SOURCE).map(|_| links.handle_incoming(SOURCE).unwrap()).collect();
+    assert_eq!(links.handle_incoming(SOURCE), None);
+    let elsewhere = IpAddr::V4(core::net::Ipv4Addr::new(10, 9, 9, 9));
+    assert!(links.handle_incoming(elsewhere).is_some());
+    links.handle_down(Instant::ZERO, first[0]);
+    links.handle_up(Instant::ZERO, first[1], Peer { role: Role::Client, id: ServerId(5) });
+    assert!(links.handle_incoming(SOURCE).is_some() && links.handle_incoming(SOURCE).is_some());
+    assert_eq!(links.handle_incoming(SOURCE), None);
+}
+
+#[test]
+fn what_is_short_goes_before_streams_and_the_driver_never_has_too_much() {
+    let mut links = links(1);
+    let link = with_client(&mut links);
+    for _ in 0..20 {
+        links.send(Instant::ZERO, link, packet(true, 60_000));
+    }
+    let with_driver: usize = drain(&mut links)
+        .iter()
+        .map(|output| match output {
+            Output::Send { frame, .. } => frame.cost(),
+            other => panic!("{other:?}"),
+        })
+        .sum();
+    assert!((WINDOW..WINDOW + 61_000).contains(&with_driver), "{with_driver}");
+    links.send(Instant::ZERO, link, packet(false, 10));
+    assert_eq!(drain(&mut links), []);
+    links.handle_written(link, with_driver);
+    assert_eq!(drain(&mut links)[0], Output::Send { link, frame: packet(false, 10) });
+}
+
+#[test]
+fn who_reads_too_slowly_is_told_so() {
+    let mut links = links(1);
+    let link = with_client(&mut links);
+    let mut outputs = Vec::new();
+    for _ in 0..MAX_QUEUED / 60_000 + 10 {
+        links.send(Instant::ZERO, link, packet(true, 60_000));
+        outputs.extend(drain(&mut links));
+    }
+    assert!(outputs.contains(&Output::Close { link, reason: CloseReason::Slow }));
+}
+
+#[test]
+fn a_silent_link_is_asked_and_then_given_up() {
+    let mut links = links(1);
+    let link = with_client(&mut links);
+    let mut now = Instant::ZERO;
+    let mut said = Vec::new();
+    while now < Instant::ZERO + Duration::from_secs(60) {
+        now += Duration::from_secs(1);
+        links.handle_timeout(now, Timer::Check(link));
+        said.extend(drain(&mut links).into_iter().map(|output| (now, output)));
+    }
+    let pings = said.iter().filter(|(_, output)| matches!(output, Output::Send { frame: Frame::Ping(_), .. })).count();
+    assert!(pings > 0);
+    let closed = said.iter().find(|(_, output)| matches!(output, Output::Close { .. })).unwrap().0;
+    assert!(closed.since(Instant::ZERO) <= SILENT_AFTER + DEAD_AFTER + Duration::from_secs(1));
+}
+
+#[test]
+fn an_unknown_frame_before_the_hello_breaks_the_protocol() {
+    let mut links = links(1);
+    let link = links.handle_incoming(SOURCE).unwrap();
+    links.handle_up(Instant::ZERO, link, Peer { role: Role::Server, id: ServerId(5) });
+    drain(&mut links);
+    links.handle_frame(Instant::ZERO, link, packet(false, 1));
+    assert_eq!(
+        drain(&mut links),
+        [Output::Close { link, reason: CloseReason::Protocol }, Output::Failed(ServerId(5))][..1]
+    );
+    links.handle_frame(Instant::ZERO, link, packet(false, 1));
+    assert_eq!(drain(&mut links), [], "what comes after is ignored");
+}
+
+#[test]
+fn a_server_that_cannot_be_dialled_is_not_dialled_at_once_again() {
+    let mut links = links(1);
+    links.want(Instant::ZERO, ServerId(2), addr(2));
+    let Some(Output::Dial { link, .. }) = drain(&mut links).first().cloned() else { panic!() };
+    links.want(Instant::ZERO, ServerId(2), addr(2));
+    assert_eq!(drain(&mut links), [], "one dial at a time");
+    links.handle_down(Instant::ZERO, link);
+    assert_eq!(drain(&mut links), [Output::Failed(ServerId(2))]);
+    links.want(Instant::ZERO, ServerId(2), addr(2));
+    assert_eq!(drain(&mut links), [Output::Failed(ServerId(2))]);
+    links.want(Instant::ZERO + BACKOFF * 2, ServerId(2), addr(2));
+    assert!(matches!(drain(&mut links)[..], [Output::Dial { .. }]));
+}

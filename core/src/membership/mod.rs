@@ -1,0 +1,5 @@
+//! Who is here, as this server sees it.
+
+mod view;
+
+pub use view::{Record, State, View};

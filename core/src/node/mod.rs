@@ -1,0 +1,236 @@
+//! One server: frames, calls, effects and time in; frames, dials, effects and
+//! answers out.
+//!
+//! The methods of a [`Node`] are of four kinds. Getters look. `handle_*` say
+//! that the world happened. Commands say that the owner wants something.
+//! `poll_*` ask what is to be done now, and must be drained to the end before
+//! the next `handle_*`; debug builds assert it. What follows from what is in
+//! [`router`], and only there.
+
+mod router;
+mod snapshot;
+
+use alloc::{collections::VecDeque, vec::Vec};
+use core::net::{IpAddr, SocketAddr};
+
+use crate::{
+    Epoch, Instant, Rng, ServerId, calls,
+    calls::Calls,
+    effect::{Effect, EffectEvent},
+    elements::Elements,
+    links::{self, LinkId, Links},
+    membership::{Record, State, View},
+    namespace::Namespace,
+    oplog::{OpLog, Operation},
+    relay::Relay,
+    session::Peer,
+    timers::Timers,
+    wire::{CloseReason, Frame, Hello, MAX_OTHERS},
+};
+pub use snapshot::Snapshot;
+
+/// What a server is told once, at its start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who it is: the id of its static key.
+    pub id: ServerId,
+    /// How many times it was started under this id, from 1.
+    pub start: u32,
+    /// Where others dial it.
+    pub addr: SocketAddr,
+    /// Microseconds since 1970 at [`Instant::ZERO`].
+    pub wall: u64,
+    /// Whether its driver keeps the log of operations ([`Output::Record`]).
+    pub keeps_log: bool,
+}
+
+/// What happens to a server.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The handshake on a link is done.
+    LinkUp {
+        /// Which link.
+        link: LinkId,
+        /// Who is at the other end.
+        peer: Peer,
+    },
+    /// A connection could not be made, or is gone.
+    LinkDown {
+        /// Which link.
+        link: LinkId,
+    },
+    /// A peer sent a frame.
+    Frame {
+        /// On which link.
+        link: LinkId,
+        /// What.
+        frame: Frame,
+    },
+    /// Something came of an effect.
+    Effect(EffectEvent),
+    /// Frames were written to the socket.
+    Written {
+        /// On which link.
+        link: LinkId,
+        /// The sum of their [`Frame::cost`]s.
+        cost: usize,
+    },
+}
+
+/// What a server wants done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Connect, shake hands as a server, and report under this number.
+    Dial {
+        /// The link's number.
+        link: LinkId,
+        /// Where.
+        addr: SocketAddr,
+        /// Who must answer, if that is known.
+        expect: Option<ServerId>,
+    },
+    /// Send this.
+    Send {
+        /// On which link.
+        link: LinkId,
+        /// What.
+        frame: Frame,
+    },
+    /// End the session after what was sent before, and forget the link.
+    Close {
+        /// Which link.
+        link: LinkId,
+        /// What to tell the peer.
+        reason: CloseReason,
+    },
+    /// Something to do in the world.
+    Effect(Effect),
+    /// Keep this for longer than memory lasts, if there is a place for it.
+    Record(Operation),
+}
+
+/// Why a server wants to be called at some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TimerReason {
+    /// Something about a link.
+    Links(links::Timer),
+    /// Something about a call or its client.
+    Calls(calls::Timer),
+}
+
+/// One server. The module's documentation says how to drive it.
+#[derive(Debug)]
+pub struct Node {
+    config: Config,
+    view: View,
+    links: Links,
+    relay: Relay,
+    calls: Calls,
+    namespace: Namespace,
+    elements: Elements,
+    oplog: OpLog,
+    timers: Timers<TimerReason>,
+    out: VecDeque<Output>,
+}
+
+impl Node {
+    /// A server that knows nobody but itself.
+    pub fn new(config: Config, seed: [u8; 32]) -> Self {
+        let rng = Rng::new(seed);
+        let epoch = Epoch { start: config.start, rise: 0 };
+        let mut view = View::default();
+        view.merge(Record { id: config.id, epoch, state: State::Alive, addr: config.addr });
+        let hello = Hello { epoch, addr: config.addr, others: Vec::new() };
+        Self {
+            links: Links::new(config.id, hello, rng.fork("links")),
+            relay: Relay::new(config.id),
+            calls: Calls::new(config.start, rng.fork("calls")),
+            namespace: Namespace::default(),
+            elements: Elements::default(),
+            oplog: OpLog::new(config.keeps_log),
+            timers: Timers::default(),
+            out: VecDeque::new(),
+            view,
+            config,
+        }
+    }
+
+    /// The world happened: somebody connected from `source`. The number is the
+    /// link's; none means that the connection is to be dropped.
+    pub fn handle_incoming(&mut self, source: IpAddr) -> Option<LinkId> {
+        self.links.handle_incoming(source)
+    }
+
+    /// The world happened.
+    pub fn handle_input(&mut self, now: Instant, input: Input) {
+        self.assert_drained();
+        match input {
+            Input::LinkUp { link, peer } => self.links.handle_up(now, link, peer),
+            Input::LinkDown { link } => self.links.handle_down(now, link),
+            Input::Frame { link, frame } => self.links.handle_frame(now, link, frame),
+            Input::Effect(event) => self.elements.handle_effect(self.wall(now), event),
+            Input::Written { link, cost } => self.links.handle_written(link, cost),
+        }
+        self.route(now);
+    }
+
+    /// The world happened: it is `now`. Harmless when nothing is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.assert_drained();
+        while let Some(reason) = self.timers.pop(now) {
+            match reason {
+                TimerReason::Links(timer) => self.links.handle_timeout(now, timer),
+                TimerReason::Calls(timer) => self.calls.handle_timeout(timer),
+            }
+            self.route(now);
+        }
+    }
+
+    /// A command: take these servers for granted, until somebody knows better.
+    pub fn learn(&mut self, record: Record) {
+        if self.view.merge(record) {
+            self.links.set_hello(self.hello());
+        }
+    }
+
+    /// What this server says of itself, and whom clients could dial instead.
+    fn hello(&self) -> Hello {
+        let epoch = self.view.get(self.config.id).map(|own| own.epoch).unwrap_or_default();
+        let distance = |record: &&Record| record.id.0 ^ self.config.id.0;
+        let mut others: Vec<&Record> = self.view.all_live().filter(|record| record.id != self.config.id).collect();
+        others.sort_unstable_by_key(distance);
+        let others = others.into_iter().take(MAX_OTHERS).map(|record| (record.id, record.addr)).collect();
+        Hello { epoch, addr: self.config.addr, others }
+    }
+
+    /// A command: end. All sessions are closed; what is not answered never will
+    /// be.
+    pub fn stop(&mut self, now: Instant) {
+        self.links.close_all(now, CloseReason::Stopping);
+        self.route(now);
+    }
+
+    /// What now? To be drained after every `handle_*`.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// What now? When [`Node::handle_timeout`] wants to be called, and why.
+    pub fn poll_timeout(&self) -> Option<(Instant, TimerReason)> {
+        self.timers.next()
+    }
+
+    /// Who this server is.
+    pub const fn id(&self) -> ServerId {
+        self.config.id
+    }
+
+    /// Microseconds since 1970.
+    const fn wall(&self, now: Instant) -> u64 {
+        self.config.wall.saturating_add(now.as_micros())
+    }
+
+    fn assert_drained(&self) {
+        debug_assert!(self.out.is_empty(), "poll_output must be drained before the next handle_*");
+    }
+}

@@ -1,0 +1,54 @@
+//! What a server is doing now, for people and for checkers.
+
+use alloc::vec::Vec;
+
+use super::Node;
+use crate::{
+    links::{LinkId, Other},
+    membership::Record,
+};
+
+/// Counts of everything that could grow.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// The servers it sees, in order of ids.
+    pub members: Vec<Record>,
+    /// Its links, with whom, and the bytes that wait on each.
+    pub links: Vec<(LinkId, Option<Other>, usize)>,
+    /// Clients that dialled it.
+    pub clients: usize,
+    /// Clients it is a host to.
+    pub registrations: usize,
+    /// Calls that are open, or whose answer is kept.
+    pub calls: usize,
+    /// Calls that wait on an element.
+    pub waiting: usize,
+    /// Elements.
+    pub elements: usize,
+    /// Packets that wait for a link.
+    pub packets: usize,
+    /// Timers that are set.
+    pub timers: usize,
+    /// Operations executed so far.
+    pub operations: u64,
+}
+
+impl Node {
+    /// What it is doing now.
+    pub fn snapshot(&self) -> Snapshot {
+        let (registrations, calls) = self.calls.count();
+        let (elements, waiting) = self.elements.count();
+        Snapshot {
+            members: self.view.all_live().copied().collect(),
+            links: self.links.iter().collect(),
+            clients: self.relay.clients(),
+            registrations,
+            calls,
+            waiting,
+            elements,
+            packets: self.relay.waiting(),
+            timers: self.timers.len(),
+            operations: self.oplog.count(),
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! Packets between clients and hosts: delivered here, or passed on.
+//!
+//! A packet goes by the direct link to where it is bound for, or, where that
+//! way is cut, through one further server. Nothing on the way keeps a client's
+//! state: when any link breaks, whoever is nearest says so towards the client
+//! ([`Frame::Lost`]), and the client opens the way again from its end. That is
+//! the one way in which losses are mended.
+
+mod detour;
+#[cfg(test)]
+mod tests;
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    vec::Vec,
+};
+use core::net::SocketAddr;
+
+use crate::{
+    ServerId,
+    calls::Way,
+    links::{LinkId, Other},
+    membership::View,
+    wire::{
+        Frame, Load, Loss, Route,
+        route::{End, MAX_HOPS},
+    },
+};
+use detour::Detours;
+
+/// Bytes that may wait for one server to be dialled.
+const MAX_PENDING: usize = 4 * 1024 * 1024;
+/// Pairs of servers that packets were passed on between, that are remembered
+/// so that they can be told of a loss.
+const MAX_TRANSIT: usize = 4_096;
+
+/// Stands for all clients of a server where one is named.
+const ALL: u64 = 0;
+
+/// What the relay wants done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// A client's packet for this host.
+    Local(Way, Load),
+    /// What was on this way to a client is lost.
+    LocalLost(Way),
+    /// Everything that went by this server is lost.
+    LocalLostServer(ServerId),
+    /// Send this.
+    Send(LinkId, Frame),
+    /// Have a link to this server.
+    Want(ServerId, SocketAddr),
+}
+
+/// What passes through one server.
+#[derive(Debug)]
+pub struct Relay {
+    me: ServerId,
+    up: BTreeMap<ServerId, LinkId>,
+    sessions: BTreeMap<u64, Session>,
+    /// Packets that wait for a link to the server they go to next.
+    pending: BTreeMap<ServerId, Pending>,
+    detours: Detours,
+    /// The link by which packets of clients of another server came last: the
+    /// way back to it.
+    came_by: BTreeMap<ServerId, LinkId>,
+    /// For whom packets were passed on to whom.
+    transit: BTreeSet<(ServerId, ServerId)>,
+    out: VecDeque<Output>,
+}
+
+/// A client that dialled this server.
+#[derive(Debug)]
+struct Session {
+    link: LinkId,
+    hosts: BTreeSet<ServerId>,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    parcels: VecDeque<Parcel>,
+    bytes: usize,
+}
+
+/// A [`Frame::Packet`] or a [`Frame::Lost`], with its route at hand.
+#[derive(Clone, Debug)]
+struct Parcel {
+    route: Route,
+    load: Result<Load, Loss>,
+}
+
+impl Parcel {
+    fn frame(self) -> Frame {
+        match self.load {
+            Ok(load) => Frame::Packet(self.route, load),
+            Err(loss) => Frame::Lost(self.route, loss),
+        }
+    }
+}
+
+impl Relay {
+    /// The relay of server `me`.
+    pub fn new(me: ServerId) -> Self {
+        Self {
+            me,
+            up: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            detours: Detours::default(),
+            came_by: BTreeMap::new(),
+            transit: BTreeSet::new(),
+            out: VecDeque::new(),
+        }
+    }
+
+    /// The world happened: a link is up.
+    pub fn handle_up(&mut self, link: LinkId, other: Other) {
+        match other {
+            Other::Client(session) => {
+                self.sessions.insert(session, Session { link, hosts: BTreeSet::new() });
+            }
+            Other::Server(id, _) => {
+                self.up.insert(id, link);
+                if self.detours.remove(id).is_some() {
+                    // The direct way is better; packets on the other may be late.
+                    self.reset_host(id, Loss::Reset);
+                }
+                if let Some(pending) = self.pending.remove(&id) {
+                    self.out.extend(pending.parcels.into_iter().map(|parcel| Output::Send(link, parcel.frame())));
+                }
+            }
+        }
+    }
+
+    /// The world happened: a link is down, and what was on it lost.
+    pub fn handle_down(&mut self, link: LinkId, other: Other, view: &View) {
+        match other {
+            Other::Client(session) => self.client_left(session, view),
+            Other::Server(id, _) => {
+                if self.up.get(&id) != Some(&link) {
+                    return;
+                }
+                self.up.remove(&id);
+                self.server_lost(id);
+                self.came_by.retain(|&via, by| {
+                    let lost = *by == link;
+                    if lost {
+                        self.out.push_back(Output::LocalLostServer(via));
+                    }
+                    !lost
+                });
+                self.out.push_back(Output::LocalLostServer(id));
+            }
+        }
+    }
+
+    /// The world happened: a server that was wanted could not be dialled.
+    pub fn handle_failed(&mut self, id: ServerId, view: &View) {
+        let Some(pending) = self.pending.remove(&id) else {
+            return;
+        };
+        let through = self.detours.choose(id, self.up.keys().copied(), view);
+        let link = through.and_then(|through| self.up.get(&through)).copied();
+        for parcel in pending.parcels {
+            match link {
+                Some(link) => self.pass_on(link, parcel),
+                None => self.no_way(&parcel),
+            }
+        }
+    }
+
+    /// The world happened: the view lost a server.
+    pub fn handle_leave(&mut self, id: ServerId) {
+        self.reset_host(id, Loss::Gone);
+        self.detours.remove(id);
+        self.out.push_back(Output::LocalLostServer(id));
+    }
+
+    /// The world happened: a packet came by a link.
+    pub fn handle_packet(&mut self, from: (LinkId, Other), mut route: Route, load: Load, view: &View) {
+        match from.1 {
+            Other::Client(session) => {
+                if route.to != End::Host {
+                    return;
+                }
+                if route.host == ServerId::DIAL_IN {
+                    route.host = self.me;
+                }
+                (route.via, route.session, route.hops) = (self.me, session, MAX_HOPS);
+                if let Some(session) = self.sessions.get_mut(&session) {
+                    session.hosts.insert(route.host);
+                }
+            }
+            Other::Server(id, _) if route.to == End::Host && route.via != id => {
+                self.came_by.insert(route.via, from.0);
+            }
+            Other::Server(id, _) if route.to == End::Host => {
+                self.came_by.remove(&id);
+            }
+            Other::Server(..) => {}
+        }
+        self.deliver(route, load, view);
+    }
+
+    /// A command: send a packet from this host to a client.
+    pub fn send_to_client(&mut self, way: Way, bulk: bool, load: Load, view: &View) {
+        let Way { via, session } = way;
+        let route = Route { to: End::Client, bulk, hops: MAX_HOPS, host: self.me, via, session };
+        self.deliver(route, load, view);
+    }
+
+    /// The world happened: somebody on a way says that something on it is lost.
+    pub fn handle_lost(&mut self, from: (LinkId, Other), route: Route, loss: Loss, view: &View) {
+        let Other::Server(id, _) = from.1 else {
+            return; // clients have nothing to say about ways
+        };
+        match route.to {
+            End::Host if route.host == self.me && route.session == ALL => {
+                self.out.push_back(Output::LocalLostServer(route.via));
+            }
+            End::Host if route.host == self.me => {
+                self.out.push_back(Output::LocalLost(Way { via: route.via, session: route.session }));
+            }
+            End::Client if route.via == self.me => {
+                self.detours.avoid(route.host, id);
+                // Through another, perhaps: the client will try.
+                let loss = if loss == Loss::Unreachable { Loss::Reset } else { loss };
+                if route.session == ALL {
+                    self.reset_host(route.host, loss);
+                } else {
+                    self.tell_client(route.host, route.session, loss);
+                }
+            }
+            End::Host => self.forward(route.host, Parcel { route, load: Err(loss) }, view),
+            End::Client => self.forward(route.via, Parcel { route, load: Err(loss) }, view),
+        }
+    }
+
+    /// What now?
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// The link of a client that dialled this server.
+    pub fn client(&self, way: Way) -> Option<LinkId> {
+        let session = self.sessions.get(&way.session).filter(|_| way.via == self.me);
+        session.map(|session| session.link)
+    }
+
+    /// How many clients dialled this server.
+    pub fn clients(&self) -> usize {
+        self.sessions.len()
+    }
+
+    fn deliver(&mut self, route: Route, load: Load, view: &View) {
+        match route.to {
+            End::Host if route.host == self.me => {
+                let way = Way { via: route.via, session: route.session };
+                self.out.push_back(Output::Local(way, load));
+            }
+            End::Client if route.via == self.me => {
+                // Nothing a server says after it has left is believed (P7).
+                if route.host != self.me && view.live(route.host).is_none() {
+                    return;
+                }
+                if let Some(session) = self.sessions.get(&route.session) {
+                    self.out.push_back(Output::Send(session.link, Frame::Packet(route, load)));
+                }
+            }
+            End::Host => self.forward(route.host, Parcel { route, load: Ok(load) }, view),
+            End::Client => self.forward(route.via, Parcel { route, load: Ok(load) }, view),
+        }
+    }
+
+    /// Sends towards `target`: directly, or the way that its packets come, or
+    /// through another.
+    fn forward(&mut self, target: ServerId, parcel: Parcel, view: &View) {
+        let route = parcel.route;
+        if route.via != self.me && route.host != self.me && self.transit.len() < MAX_TRANSIT {
+            self.transit.insert((route.via, route.host));
+        }
+        if let Some(&link) = self.up.get(&target) {
+            return self.out.push_back(Output::Send(link, parcel.frame()));
+        }
+        if let Some(pending) = self.pending.get_mut(&target) {
+            pending.bytes += parcel.load.as_ref().map_or(0, Load::len);
+            if pending.bytes <= MAX_PENDING {
+                pending.parcels.push_back(parcel);
+            }
+            return;
+        }
+        let around = self.detours.get(target).and_then(|through| self.up.get(&through)).copied();
+        let back = self.came_by.get(&target).copied().filter(|_| route.to == End::Client);
+        if let Some(link) = back.or(around) {
+            return self.pass_on(link, parcel);
+        }
+        let Some(record) = view.live(target) else {
+            let loss = if view.get(target).is_some() { Loss::Gone } else { Loss::NotFound };
+            return self.answer_loss(&parcel, loss);
+        };
+        let pending = self.pending.entry(target).or_default();
+        pending.bytes = parcel.load.as_ref().map_or(0, Load::len);
+        pending.parcels.push_back(parcel);
+        self.out.push_back(Output::Want(target, record.addr));
+    }
+
+    /// Sends by a link to somebody who must pass it on in turn.
+    fn pass_on(&mut self, link: LinkId, mut parcel: Parcel) {
+        match parcel.route.hops.checked_sub(1) {
+            Some(hops) => {
+                parcel.route.hops = hops;
+                self.out.push_back(Output::Send(link, parcel.frame()));
+            }
+            None => self.no_way(&parcel),
+        }
+    }
+
+    fn no_way(&mut self, parcel: &Parcel) {
+        self.answer_loss(parcel, Loss::Unreachable);
+    }
+
+    /// Something goes no further: says so towards its client.
+    fn answer_loss(&mut self, parcel: &Parcel, loss: Loss) {
+        let route = parcel.route;
+        if route.to == End::Client {
+            if route.host == self.me {
+                self.out.push_back(Output::LocalLost(Way { via: route.via, session: route.session }));
+            }
+            return;
+        }
+        if parcel.load.is_err() {
+            return;
+        }
+        if route.via == self.me {
+            return self.tell_client(route.host, route.session, loss);
+        }
+        let back = self.up.get(&route.via).or_else(|| self.came_by.get(&route.via));
+        if let Some(&link) = back {
+            let route = Route { to: End::Client, bulk: false, ..route };
+            self.out.push_back(Output::Send(link, Frame::Lost(route, loss)));
+        }
+    }
+
+    fn tell_client(&mut self, host: ServerId, session: u64, loss: Loss) {
+        if let Some(found) = self.sessions.get(&session) {
+            let route = Route { to: End::Client, bulk: false, hops: 0, host, via: self.me, session };
+            self.out.push_back(Output::Send(found.link, Frame::Lost(route, loss)));
+        }
+    }
+
+    /// Tells every client that uses `host`.
+    fn reset_host(&mut self, host: ServerId, loss: Loss) {
+        let users: Vec<u64> =
+            self.sessions.iter().filter(|(_, session)| session.hosts.contains(&host)).map(|(&id, _)| id).collect();
+        for session in users {
+            self.tell_client(host, session, loss);
+        }
+    }
+
+    /// The direct link to a server is gone.
+    fn server_lost(&mut self, id: ServerId) {
+        self.reset_host(id, Loss::Reset);
+        for host in self.detours.through(id) {
+            self.detours.remove(host);
+            self.reset_host(host, Loss::Reset);
+        }
+        let broken: Vec<_> = self.transit.iter().copied().filter(|&(via, host)| via == id || host == id).collect();
+        for (via, host) in broken {
+            self.transit.remove(&(via, host));
+            let (to, towards) = if host == id { (End::Client, via) } else { (End::Host, host) };
+            if let Some(&link) = self.up.get(&towards) {
+                let route = Route { to, bulk: false, hops: 0, host, via, session: ALL };
+                self.out.push_back(Output::Send(link, Frame::Lost(route, Loss::Reset)));
+            }
+        }
+    }
+
+    /// A client of this server hung up: its hosts are told.
+    fn client_left(&mut self, session: u64, view: &View) {
+        let Some(found) = self.sessions.remove(&session) else {
+            return;
+        };
+        for host in found.hosts {
+            if host == self.me {
+                self.out.push_back(Output::LocalLost(Way { via: self.me, session }));
+            } else {
+                let route = Route { to: End::Host, bulk: false, hops: MAX_HOPS, host, via: self.me, session };
+                self.forward(host, Parcel { route, load: Err(Loss::Gone) }, view);
+            }
+        }
+    }
+
+    /// How many packets wait for a link.
+    pub fn waiting(&self) -> usize {
+        self.pending.values().map(|pending| pending.parcels.len()).sum()
+    }
+}

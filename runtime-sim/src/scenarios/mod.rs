@@ -1,0 +1,45 @@
+//! Scenarios by name.
+
+mod channels;
+
+use std::time::Duration;
+
+use crate::Report;
+
+/// Something that a world is put through.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What happens, in a line.
+    pub about: &'static str,
+    /// Runs it.
+    pub run: fn(&Options) -> Report,
+}
+
+/// How to run a scenario.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Which world.
+    pub seed: u64,
+    /// How many servers, if not as many as the scenario would have.
+    pub nodes: Option<usize>,
+    /// Whether to print everything that happens.
+    pub trace: bool,
+}
+
+/// All scenarios.
+pub const ALL: &[Scenario] = &[Scenario {
+    name: "channels",
+    about: "clients on channels and anchors under cuts, resets, pauses, crashes and restarts",
+    run: channels::run,
+}];
+
+/// The scenario of a name.
+pub fn find(name: &str) -> Option<&'static Scenario> {
+    ALL.iter().find(|scenario| scenario.name == name)
+}
+
+const fn seconds(seconds: u64) -> circuit_core::Instant {
+    circuit_core::Instant::from_micros(Duration::from_secs(seconds).as_micros() as u64)
+}

@@ -1,0 +1,362 @@
+//! A discrete-event world of servers and clients.
+//!
+//! Time jumps from event to event. Every decision that is the world's own (how
+//! long a frame takes, when an application acts) comes from its seed.
+
+mod client;
+mod net;
+mod server;
+
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::{BTreeMap, BinaryHeap, VecDeque},
+    fmt,
+    time::Duration,
+};
+
+use circuit_core::{
+    Instant, Rng,
+    client::{CallId, Client, Event},
+};
+
+use crate::{
+    Trace,
+    faults::{Fault, Plan},
+};
+use client::SimClient;
+use net::{Connection, ConnectionId, End, Network, Side};
+use server::Server;
+
+/// A server, counted from 0.
+pub type ServerIndex = usize;
+/// A client, counted from 0.
+pub type ClientIndex = usize;
+
+/// How large a world is, and how far apart its hosts are.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How many servers.
+    pub servers: usize,
+    /// How many clients.
+    pub clients: usize,
+    /// One way between two hosts takes at least this.
+    pub delay: Duration,
+    /// And up to this much longer, another time each.
+    pub jitter: Duration,
+    /// Whether to print everything that happens.
+    pub trace: bool,
+}
+
+/// What a world's applications do: the users of its clients.
+pub trait App {
+    /// The world begins.
+    fn start(&mut self, sim: &mut Sim);
+    /// A client says something.
+    fn event(&mut self, sim: &mut Sim, client: ClientIndex, event: Event);
+    /// It is the time that [`Sim::wake_after`] was asked for.
+    fn wake(&mut self, sim: &mut Sim, client: ClientIndex, token: u64);
+    /// A client was killed, and another has taken its place.
+    fn replaced(&mut self, sim: &mut Sim, client: ClientIndex);
+    /// A server was killed.
+    fn crashed(&mut self, sim: &mut Sim, server: ServerIndex);
+}
+
+/// An invariant that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// When.
+    pub at: Instant,
+    /// Which, and what was seen instead.
+    pub what: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at {:?}: {}", self.at, self.what)
+    }
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// The trace hash.
+    pub hash: u64,
+    /// How many events there were.
+    pub events: u64,
+    /// How much time passed in the world.
+    pub simulated: Duration,
+    /// What did not hold first, if anything.
+    pub failure: Option<Failure>,
+    /// Figures, each with its name.
+    pub figures: BTreeMap<String, u64>,
+}
+
+/// A world and the applications in it.
+pub struct World<A> {
+    /// The servers, the clients, and what is between them.
+    pub sim: Sim,
+    /// The users of the clients.
+    pub app: A,
+}
+
+/// The servers, the clients, and what is between them.
+pub struct Sim {
+    now: Instant,
+    rng: Rng,
+    settings: Settings,
+    queue: BinaryHeap<Reverse<Scheduled>>,
+    next: u64,
+    count: u64,
+    servers: Vec<Server>,
+    clients: Vec<SimClient>,
+    connections: BTreeMap<ConnectionId, Connection>,
+    /// Which connection an end is of.
+    ends: BTreeMap<End, (ConnectionId, Side)>,
+    network: Network,
+    trace: Trace,
+    failure: Option<Failure>,
+    told: VecDeque<Told>,
+}
+
+/// Something that will happen; of two at once, what was scheduled first.
+#[derive(Debug)]
+struct Scheduled {
+    at: Instant,
+    order: u64,
+    event: Happening,
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Scheduled {}
+
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+/// What the applications are still to be told.
+#[derive(Debug)]
+enum Told {
+    Client(ClientIndex, Event),
+    Wake(ClientIndex, u64),
+    Replaced(ClientIndex),
+    Crashed(ServerIndex),
+}
+
+#[derive(Debug)]
+enum Happening {
+    ServerTimer(ServerIndex),
+    ClientTimer(ClientIndex),
+    Connect(ConnectionId),
+    Established(ConnectionId),
+    Arrive(ConnectionId, Side),
+    Down(ConnectionId, Side),
+    Stuck(ConnectionId, u64),
+    Wake(ClientIndex, u64),
+    Fault(Fault),
+    Heal(usize, usize),
+    Restart(ServerIndex, bool),
+}
+
+impl<A: App> World<A> {
+    /// A world from a seed, in which `plan` will go wrong.
+    pub fn new(settings: Settings, seed: u64, plan: &Plan, app: A) -> Self {
+        let mut world = Self { sim: Sim::new(settings, seed), app };
+        for &(at, fault) in plan {
+            world.sim.schedule(at, Happening::Fault(fault));
+        }
+        world.app.start(&mut world.sim);
+        world.tell();
+        world
+    }
+
+    /// Lets the world go on until `end`, or until something does not hold.
+    pub fn run_until(&mut self, end: Instant) {
+        while self.sim.failure.is_none() && self.sim.step(end) {
+            self.tell();
+        }
+        self.sim.now = self.sim.now.max(end);
+    }
+
+    fn tell(&mut self) {
+        while let Some(told) = self.sim.told.pop_front() {
+            self.sim.say(|| format!("  {told:?}"));
+            match told {
+                Told::Client(client, event) => self.app.event(&mut self.sim, client, event),
+                Told::Wake(client, token) => self.app.wake(&mut self.sim, client, token),
+                Told::Replaced(client) => self.app.replaced(&mut self.sim, client),
+                Told::Crashed(server) => self.app.crashed(&mut self.sim, server),
+            }
+        }
+    }
+
+    /// What came of it so far.
+    pub fn report(&self) -> Report {
+        Report {
+            hash: self.sim.trace.value(),
+            events: self.sim.count,
+            simulated: self.sim.now.since(Instant::ZERO),
+            failure: self.sim.failure.clone(),
+            figures: BTreeMap::new(),
+        }
+    }
+}
+
+impl Sim {
+    fn new(settings: Settings, seed: u64) -> Self {
+        let rng = Rng::from_number(seed);
+        let servers: Vec<Server> = (0..settings.servers).map(|index| Server::new(index, &rng)).collect();
+        let clients = (0..settings.clients).map(|index| SimClient::new(index, &rng, &settings)).collect();
+        let mut sim = Self {
+            now: Instant::ZERO,
+            rng: rng.fork("world"),
+            queue: BinaryHeap::new(),
+            next: 0,
+            count: 0,
+            servers,
+            clients,
+            connections: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            network: Network::default(),
+            trace: Trace::default(),
+            failure: None,
+            told: VecDeque::new(),
+            settings,
+        };
+        for server in 0..sim.settings.servers {
+            sim.introduce(server);
+        }
+        sim
+    }
+
+    /// What time it is.
+    pub const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Randomness for applications.
+    pub fn rng(&mut self) -> &mut Rng {
+        &mut self.rng
+    }
+
+    /// The world's settings.
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Prints what happens, if that is wanted.
+    fn say(&self, what: impl FnOnce() -> String) {
+        if self.settings.trace {
+            println!("{:?} {}", self.now, what());
+        }
+    }
+
+    /// An invariant does not hold. Only the first is kept: what follows from it
+    /// tells nothing new.
+    pub fn fail(&mut self, what: impl Into<String>) {
+        self.failure.get_or_insert(Failure { at: self.now, what: what.into() });
+    }
+
+    /// Calls [`App::wake`] of a client with `token`, later.
+    pub fn wake_after(&mut self, client: ClientIndex, after: Duration, token: u64) {
+        self.schedule(self.now + after, Happening::Wake(client, token));
+    }
+
+    /// Commands of a client.
+    pub fn client<T>(&mut self, client: ClientIndex, act: impl FnOnce(&mut Client, Instant) -> T) -> T {
+        let result = act(&mut self.clients[client].client, self.now);
+        self.drain_client(client);
+        result
+    }
+
+    /// A number that no call has had.
+    pub fn call_id(&mut self) -> CallId {
+        self.next += 1;
+        CallId(self.next)
+    }
+
+    fn schedule(&mut self, at: Instant, event: Happening) {
+        self.next += 1;
+        self.queue.push(Reverse(Scheduled { at, order: self.next, event }));
+    }
+
+    /// Lets one thing happen, if there is one before `end`.
+    fn step(&mut self, end: Instant) -> bool {
+        if self.queue.peek().is_none_or(|Reverse(first)| first.at > end) {
+            return false;
+        }
+        let Some(Reverse(Scheduled { at, event, .. })) = self.queue.pop() else {
+            return false;
+        };
+        self.now = at;
+        if let Some(later) = self.paused_until(&event) {
+            self.schedule(later, event);
+            return true;
+        }
+        self.count += 1;
+        self.trace.word(at.as_micros());
+        self.say(|| format!("{event:?}"));
+        self.happen(&event);
+        true
+    }
+
+    fn happen(&mut self, event: &Happening) {
+        match *event {
+            Happening::ServerTimer(server) => self.server_timer(server),
+            Happening::ClientTimer(client) => self.client_timer(client),
+            Happening::Connect(id) => self.connect(id),
+            Happening::Established(id) => self.established(id),
+            Happening::Arrive(id, side) => self.arrive(id, side),
+            Happening::Down(id, side) => self.down(id, side),
+            Happening::Stuck(id, since) => self.stuck(id, since),
+            Happening::Wake(client, token) => self.told.push_back(Told::Wake(client, token)),
+            Happening::Fault(fault) => self.fault(fault),
+            Happening::Heal(a, b) => self.heal(a, b),
+            Happening::Restart(server, same) => self.restart(server, same),
+        }
+    }
+
+    fn fault(&mut self, fault: Fault) {
+        match fault {
+            Fault::Cut { a, b, lasting } => {
+                self.network.cut(a, b);
+                self.watch_cut(a, b);
+                self.schedule(self.now + lasting, Happening::Heal(a, b));
+            }
+            Fault::Reset { a, b } => self.reset_between(a, b),
+            Fault::Pause { server, lasting } => {
+                let until = self.now + lasting;
+                self.servers[server].paused = self.servers[server].paused.max(until);
+            }
+            Fault::Crash { server, back, same } => {
+                self.crash(server);
+                self.schedule(self.now + back, Happening::Restart(server, same));
+            }
+            Fault::CrashClient { client } => self.crash_client(client),
+        }
+    }
+
+    /// A server that stands still does nothing until it goes on.
+    fn paused_until(&self, event: &Happening) -> Option<Instant> {
+        let server = match event {
+            Happening::ServerTimer(server) => Some(*server),
+            Happening::Connect(id) => self.end_of(*id, Side::Far),
+            Happening::Established(id) => self.end_of(*id, Side::Near).or_else(|| self.end_of(*id, Side::Far)),
+            Happening::Arrive(id, side) | Happening::Down(id, side) => self.end_of(*id, *side),
+            _ => None,
+        };
+        server.map(|server| self.servers[server].paused).filter(|&until| until > self.now)
+    }
+}

@@ -1,0 +1,394 @@
+//! Connections and what happens to them.
+//!
+//! A connection is like TCP's: in order, delayed, and either whole or gone.
+//! Loss shows as delay. Where nothing passes, frames wait; if nothing passes
+//! for long, or somebody resets it, the connection is down at both ends and
+//! what was on it is lost.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use circuit_core::{
+    Instant, ServerId,
+    links::LinkId,
+    node::Input,
+    session::{Peer, Role},
+    wire::Frame,
+};
+
+use super::{ClientIndex, Happening, ServerIndex, Sim};
+
+/// How long nothing passes before a connection gives up.
+const STUCK: Duration = Duration::from_secs(20);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ConnectionId(u64);
+
+/// Which end of a connection: the one that dialled is near.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Near,
+    Far,
+}
+
+impl Side {
+    pub(super) const fn other(self) -> Self {
+        match self {
+            Self::Near => Self::Far,
+            Self::Far => Self::Near,
+        }
+    }
+}
+
+/// Whose end it is. A server that was killed has another life afterwards; a
+/// client has one connection after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum End {
+    Server { index: ServerIndex, life: u32, link: LinkId },
+    Client { index: ClientIndex, dial: u64 },
+}
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    near: End,
+    /// Known once it was accepted.
+    far: Option<End>,
+    target: SocketAddr,
+    expect: Option<ServerId>,
+    up: bool,
+    /// On their way: to the near end, and to the far end.
+    to_near: Way,
+    to_far: Way,
+}
+
+/// One direction of a connection.
+#[derive(Debug, Default)]
+struct Way {
+    /// Each with what it counts for at the end that sent it.
+    frames: VecDeque<(Frame, usize)>,
+    /// How many of them have an arrival scheduled.
+    under_way: usize,
+    last: Instant,
+    /// Counts deliveries, to tell a stuck connection.
+    delivered: u64,
+}
+
+/// What passes between whom.
+#[derive(Debug, Default)]
+pub(super) struct Network {
+    cuts: BTreeSet<(usize, usize)>,
+}
+
+impl Network {
+    pub(super) fn cut(&mut self, a: usize, b: usize) {
+        self.cuts.insert((a.min(b), a.max(b)));
+    }
+
+    fn passes(&self, a: usize, b: usize) -> bool {
+        !self.cuts.contains(&(a.min(b), a.max(b)))
+    }
+}
+
+impl Connection {
+    fn end(&self, side: Side) -> Option<End> {
+        match side {
+            Side::Near => Some(self.near),
+            Side::Far => self.far,
+        }
+    }
+
+    fn way(&mut self, to: Side) -> &mut Way {
+        match to {
+            Side::Near => &mut self.to_near,
+            Side::Far => &mut self.to_far,
+        }
+    }
+}
+
+impl Sim {
+    /// Somebody dials.
+    pub(super) fn dial(&mut self, near: End, target: SocketAddr, expect: Option<ServerId>) {
+        self.next += 1;
+        let id = ConnectionId(self.next);
+        let (to_near, to_far) = (Way::default(), Way::default());
+        self.connections.insert(id, Connection { near, far: None, target, expect, up: false, to_near, to_far });
+        self.ends.insert(near, (id, Side::Near));
+        let at = self.now + self.delay();
+        self.schedule(at, Happening::Connect(id));
+    }
+
+    /// The far end's host hears of a dial.
+    pub(super) fn connect(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get(&id) else {
+            return;
+        };
+        let (near, target, expect) = (connection.near, connection.target, connection.expect);
+        let from = self.host_of(near);
+        let Some(server) = self.server_at(target) else {
+            return self.refuse(id);
+        };
+        if !self.network.passes(from, server) {
+            return; // no answer: the dialling end gives up by itself
+        }
+        let life = self.servers[server].life;
+        let accepted = expect.is_none_or(|expect| expect == self.servers[server].id);
+        let source = IpAddr::V4(Ipv4Addr::new(10, 1, (from >> 8) as u8, from as u8));
+        let link = match &mut self.servers[server].node {
+            Some(node) if accepted => node.handle_incoming(source),
+            _ => None,
+        };
+        let Some(link) = link else {
+            return self.refuse(id);
+        };
+        let far = End::Server { index: server, life, link };
+        self.ends.insert(far, (id, Side::Far));
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.far = Some(far);
+        }
+        // The handshake takes a round trip and a half.
+        let at = self.now + self.delay() + self.delay();
+        self.schedule(at, Happening::Established(id));
+    }
+
+    fn refuse(&mut self, id: ConnectionId) {
+        let at = self.now + self.delay();
+        self.schedule(at, Happening::Down(id, Side::Near));
+    }
+
+    /// The handshake is done at both ends.
+    pub(super) fn established(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let (near, Some(far)) = (connection.near, connection.far) else {
+            return;
+        };
+        let (a, b) = (self.host_of(near), self.host_of(far));
+        if !self.network.passes(a, b) {
+            return;
+        }
+        if !self.is_alive(near) || !self.is_alive(far) {
+            return self.reset(id);
+        }
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.up = true;
+        }
+        let near_peer = Peer { role: self.role_of(far), id: self.id_of(far) };
+        let far_peer = Peer { role: self.role_of(near), id: self.id_of(near) };
+        self.tell_up(far, far_peer);
+        self.tell_up(near, near_peer);
+    }
+
+    fn tell_up(&mut self, end: End, peer: Peer) {
+        match end {
+            End::Server { index, link, .. } => self.server_input(index, Input::LinkUp { link, peer }),
+            End::Client { index, .. } => self.client_input(index, |client, now| client.handle_up(now, peer)),
+        }
+    }
+
+    /// An end sends a frame.
+    pub(super) fn transmit(&mut self, end: End, frame: Frame) {
+        let Some(&(id, side)) = self.ends.get(&end) else {
+            return;
+        };
+        let Some(connection) = self.connections.get_mut(&id).filter(|connection| connection.up) else {
+            return;
+        };
+        // As bytes, so that what is carried is what a socket would carry.
+        let (mut bytes, cost) = (Vec::new(), frame.cost());
+        frame.encode(&mut bytes);
+        let Ok(frame) = Frame::decode(&mut bytes.into()) else {
+            return self.fail(format!("a frame that was sent does not parse: {frame:?}"));
+        };
+        connection.way(side.other()).frames.push_back((frame, cost));
+        self.flow(id, side.other());
+    }
+
+    /// Schedules the arrival of what waits, if anything passes.
+    fn flow(&mut self, id: ConnectionId, to: Side) {
+        let Some(connection) = self.connections.get(&id) else {
+            return;
+        };
+        let (near, Some(far)) = (connection.near, connection.far) else {
+            return;
+        };
+        let (a, b) = (self.host_of(near), self.host_of(far));
+        if !self.network.passes(a, b) {
+            return;
+        }
+        loop {
+            let at = self.now + self.delay();
+            let Some(connection) = self.connections.get_mut(&id) else {
+                return;
+            };
+            let way = connection.way(to);
+            if way.under_way == way.frames.len() {
+                return;
+            }
+            way.under_way += 1;
+            way.last = way.last.max(at);
+            let at = way.last;
+            self.schedule(at, Happening::Arrive(id, to));
+        }
+    }
+
+    /// The first frame on the way arrives.
+    pub(super) fn arrive(&mut self, id: ConnectionId, to: Side) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let (end, from) = (connection.end(to), connection.end(to.other()));
+        let way = connection.way(to);
+        way.under_way = way.under_way.saturating_sub(1);
+        way.delivered += 1;
+        let (Some((frame, cost)), Some(end), Some(from)) = (way.frames.pop_front(), end, from) else {
+            return;
+        };
+        self.trace_frame(end, &frame);
+        if !self.is_alive(end) {
+            return self.reset(id);
+        }
+        match end {
+            End::Server { index, link, .. } => self.server_input(index, Input::Frame { link, frame }),
+            End::Client { index, .. } => self.client_input(index, |client, now| client.handle_frame(now, frame)),
+        }
+        if let End::Server { index, link, life } = from
+            && self.servers[index].life == life
+        {
+            self.server_input(index, Input::Written { link, cost });
+        }
+    }
+
+    /// An end closes: what it sent before still arrives.
+    pub(super) fn close(&mut self, end: End) {
+        let Some(&(id, side)) = self.ends.get(&end) else {
+            return;
+        };
+        let at = self.now + self.settings.delay + self.settings.jitter;
+        let last = self.connections.get_mut(&id).map_or(at, |connection| connection.way(side.other()).last);
+        self.schedule(at.max(last), Happening::Down(id, side.other()));
+        self.ends.remove(&end);
+    }
+
+    /// A connection breaks for both.
+    fn reset(&mut self, id: ConnectionId) {
+        let at = self.now + self.settings.delay;
+        if let Some(connection) = self.connections.get_mut(&id) {
+            for side in [Side::Near, Side::Far] {
+                let way = connection.way(side);
+                way.frames.clear();
+                way.under_way = 0;
+            }
+            connection.up = false;
+        }
+        self.schedule(at, Happening::Down(id, Side::Near));
+        self.schedule(at, Happening::Down(id, Side::Far));
+    }
+
+    /// An end hears that the connection is gone.
+    pub(super) fn down(&mut self, id: ConnectionId, side: Side) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        connection.up = false;
+        let (end, other) = (connection.end(side), connection.end(side.other()));
+        let other_knows = other.is_none_or(|other| !self.ends.contains_key(&other));
+        if let Some(end) = end.filter(|end| self.ends.remove(end).is_some())
+            && self.is_alive(end)
+        {
+            match end {
+                End::Server { index, link, .. } => self.server_input(index, Input::LinkDown { link }),
+                End::Client { index, .. } => self.client_input(index, circuit_core::client::Client::handle_down),
+            }
+        }
+        if other_knows {
+            self.connections.remove(&id);
+        }
+    }
+
+    /// Nothing passes between two hosts: their connections may give up.
+    pub(super) fn watch_cut(&mut self, a: usize, b: usize) {
+        for id in self.between(a, b) {
+            let delivered = self.connections.get(&id).map_or(0, Connection::delivered);
+            self.schedule(self.now + STUCK, Happening::Stuck(id, delivered));
+        }
+    }
+
+    /// Whether a connection is still stuck where it was.
+    pub(super) fn stuck(&mut self, id: ConnectionId, delivered: u64) {
+        let Some(connection) = self.connections.get(&id) else {
+            return;
+        };
+        let waiting = connection.to_near.frames.len() + connection.to_far.frames.len() > 0;
+        if waiting && connection.delivered() == delivered {
+            self.reset(id);
+        }
+    }
+
+    pub(super) fn heal(&mut self, a: usize, b: usize) {
+        self.network.cuts.remove(&(a.min(b), a.max(b)));
+        for id in self.between(a, b) {
+            self.flow(id, Side::Near);
+            self.flow(id, Side::Far);
+        }
+    }
+
+    pub(super) fn reset_between(&mut self, a: usize, b: usize) {
+        for id in self.between(a, b) {
+            self.reset(id);
+        }
+    }
+
+    /// Every connection of a host breaks.
+    pub(super) fn reset_all(&mut self, host: usize) {
+        let all: Vec<ConnectionId> = self.connections.keys().copied().collect();
+        for id in all {
+            let ends = self.connections.get(&id).map(|connection| (connection.near, connection.far));
+            let touches = ends.is_some_and(|(near, far)| {
+                self.host_of(near) == host || far.is_some_and(|far| self.host_of(far) == host)
+            });
+            if touches {
+                self.reset(id);
+            }
+        }
+    }
+
+    fn between(&self, a: usize, b: usize) -> Vec<ConnectionId> {
+        let touches = |connection: &&Connection| {
+            let near = self.host_of(connection.near);
+            let far = connection.far.map(|far| self.host_of(far));
+            (near, far) == (a, Some(b)) || (near, far) == (b, Some(a))
+        };
+        let found = self.connections.iter().filter(|(_, connection)| touches(connection));
+        found.map(|(&id, _)| id).collect()
+    }
+
+    fn delay(&mut self) -> Duration {
+        let jitter = self.settings.jitter.as_micros() as u64;
+        self.settings.delay + Duration::from_micros(self.rng.below(jitter + 1))
+    }
+
+    /// The server at an end of a connection, if it is one.
+    pub(super) fn end_of(&self, id: ConnectionId, side: Side) -> Option<ServerIndex> {
+        match self.connections.get(&id)?.end(side)? {
+            End::Server { index, .. } => Some(index),
+            End::Client { .. } => None,
+        }
+    }
+
+    fn role_of(&self, end: End) -> Role {
+        match end {
+            End::Server { .. } => Role::Server,
+            End::Client { .. } => Role::Client,
+        }
+    }
+}
+
+impl Connection {
+    fn delivered(&self) -> u64 {
+        self.to_near.delivered + self.to_far.delivered
+    }
+}

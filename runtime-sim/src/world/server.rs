@@ -1,0 +1,212 @@
+//! A server in the world.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
+use circuit_core::{
+    Epoch, Instant, Rng, ServerId,
+    membership::{Record, State},
+    node::{Config, Input, Node, Output},
+    wire::{Frame, Load, Route, route::End as RouteEnd},
+};
+
+use super::{Happening, ServerIndex, Sim, Told, net::End};
+
+/// Where all servers listen.
+const PORT: u16 = 11_022;
+/// Microseconds since 1970 when worlds begin.
+const WALL: u64 = 1_400_000_000_000_000;
+
+pub(super) struct Server {
+    /// None while it is dead.
+    pub(super) node: Option<Node>,
+    pub(super) id: ServerId,
+    pub(super) addr: SocketAddr,
+    pub(super) start: u32,
+    /// Counts its incarnations, whatever their identity.
+    pub(super) life: u32,
+    pub(super) paused: Instant,
+    rng: Rng,
+    /// The earliest timer that is scheduled.
+    timer: Option<Instant>,
+}
+
+impl Server {
+    pub(super) fn new(index: ServerIndex, rng: &Rng) -> Self {
+        let ip = Ipv4Addr::new(10, 0, (index >> 8) as u8, index as u8);
+        let mut server = Self {
+            node: None,
+            id: ServerId(0),
+            addr: SocketAddr::V4(SocketAddrV4::new(ip, PORT)),
+            start: 0,
+            life: 0,
+            paused: Instant::ZERO,
+            rng: rng.fork(&format!("server {index}")),
+            timer: None,
+        };
+        server.start(false);
+        server
+    }
+
+    /// Starts it, for the first time or again.
+    fn start(&mut self, same: bool) {
+        self.life += 1;
+        if same {
+            self.start += 1;
+        } else {
+            self.id = ServerId(self.rng.u64());
+            self.start = 1;
+        }
+        let config = Config { id: self.id, start: self.start, addr: self.addr, wall: WALL, keeps_log: true };
+        self.node = Some(Node::new(config, self.rng.seed()));
+        self.timer = None;
+    }
+
+    fn record(&self) -> Record {
+        let epoch = Epoch { start: self.start, rise: 0 };
+        Record { id: self.id, epoch, state: State::Alive, addr: self.addr }
+    }
+}
+
+impl Sim {
+    /// The id of a server.
+    pub fn server_id(&self, server: ServerIndex) -> ServerId {
+        self.servers[server].id
+    }
+
+    /// Where a server listens.
+    pub fn server_addr(&self, server: ServerIndex) -> SocketAddr {
+        self.servers[server].addr
+    }
+
+    /// A server's state, unless it is dead.
+    pub fn node(&self, server: ServerIndex) -> Option<&Node> {
+        self.servers[server].node.as_ref()
+    }
+
+    /// Makes a server and all others known to each other.
+    pub(super) fn introduce(&mut self, server: ServerIndex) {
+        let records: Vec<Record> = self.servers.iter().map(Server::record).collect();
+        let own = records[server];
+        for (index, other) in self.servers.iter_mut().enumerate() {
+            if let Some(node) = &mut other.node {
+                node.learn(own);
+                if index == server {
+                    for &record in &records {
+                        node.learn(record);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn server_input(&mut self, server: ServerIndex, input: Input) {
+        if let Some(node) = &mut self.servers[server].node {
+            node.handle_input(self.now, input);
+            self.drain_server(server);
+        }
+    }
+
+    pub(super) fn server_timer(&mut self, server: ServerIndex) {
+        let due = self.servers[server].timer.is_some_and(|at| at <= self.now);
+        if !due {
+            return; // an earlier one was set since, and has done its work
+        }
+        self.servers[server].timer = None;
+        if let Some(node) = &mut self.servers[server].node {
+            node.handle_timeout(self.now);
+            self.drain_server(server);
+        }
+    }
+
+    /// Does what a server wants, and notes when it wants to be called.
+    fn drain_server(&mut self, server: ServerIndex) {
+        let life = self.servers[server].life;
+        while let Some(output) = self.servers[server].node.as_mut().and_then(Node::poll_output) {
+            match output {
+                Output::Dial { link, addr, expect } => {
+                    self.dial(End::Server { index: server, life, link }, addr, expect);
+                }
+                Output::Send { link, frame } => self.transmit(End::Server { index: server, life, link }, frame),
+                Output::Close { link, .. } => self.close(End::Server { index: server, life, link }),
+                Output::Effect(_) => {} // no element that these worlds make has any
+                Output::Record(record) => self.trace.word(record.seq),
+            }
+        }
+        let wanted = self.servers[server].node.as_ref().and_then(Node::poll_timeout);
+        if let Some((at, _)) = wanted
+            && self.servers[server].timer.is_none_or(|set| at < set)
+        {
+            self.servers[server].timer = Some(at);
+            self.schedule(at.max(self.now), Happening::ServerTimer(server));
+        }
+    }
+
+    pub(super) fn crash(&mut self, server: ServerIndex) {
+        if self.servers[server].node.take().is_some() {
+            self.servers[server].life += 1;
+            self.reset_all(server);
+            self.told.push_back(Told::Crashed(server));
+        }
+    }
+
+    pub(super) fn restart(&mut self, server: ServerIndex, same: bool) {
+        if self.servers[server].node.is_none() {
+            self.servers[server].start(same);
+            self.introduce(server);
+        }
+    }
+
+    pub(super) fn server_at(&self, addr: SocketAddr) -> Option<ServerIndex> {
+        self.servers.iter().position(|server| server.addr == addr)
+    }
+
+    pub(super) fn host_of(&self, end: End) -> usize {
+        match end {
+            End::Server { index, .. } => index,
+            End::Client { index, .. } => self.settings.servers + index,
+        }
+    }
+
+    pub(super) fn id_of(&self, end: End) -> ServerId {
+        match end {
+            End::Server { index, .. } => self.servers[index].id,
+            End::Client { index, .. } => ServerId(index as u64 + 1),
+        }
+    }
+
+    pub(super) fn is_alive(&self, end: End) -> bool {
+        match end {
+            End::Server { index, life, .. } => self.servers[index].node.is_some() && self.servers[index].life == life,
+            End::Client { index, dial } => self.clients[index].dial == dial,
+        }
+    }
+
+    pub(super) fn trace_frame(&mut self, to: End, frame: &Frame) {
+        self.say(|| match frame {
+            Frame::Packet(route, load) => format!("  {to:?} {route:?} {}", message_of(*route, load.clone())),
+            other => format!("  {to:?} {other:?}"),
+        });
+        self.trace.word(self.host_of(to) as u64);
+        match frame {
+            Frame::Packet(route, Load::Encoded(body)) => {
+                self.trace.word(route.session);
+                self.trace.bytes(body);
+            }
+            other => self.trace.word(other.cost() as u64),
+        }
+    }
+}
+
+/// A packet's body, in words: the message, and how its payload begins.
+fn message_of(route: Route, load: Load) -> String {
+    let message = match route.to {
+        RouteEnd::Host => load.to_host().map(|(message, payload)| (format!("{message:?}"), payload)),
+        RouteEnd::Client => load.to_client().map(|(message, payload)| (format!("{message:?}"), payload)),
+    };
+    match message {
+        Ok((message, payload)) => {
+            format!("{message} +{} {:02x?}", payload.len(), payload.get(..8).unwrap_or_default())
+        }
+        Err(error) => error.to_string(),
+    }
+}

@@ -1,0 +1,258 @@
+//! Places in the namespace.
+
+use std::{fmt, time::Duration};
+
+use bytes::Bytes;
+use circuit_core::{
+    AnchorPath, Error, ErrorKind, ServerId,
+    client::Request,
+    codec,
+    wire::op::{Kind, Op, ProcSpec, Reply, Stat},
+};
+
+use super::{
+    Chan, Circuit, Proc,
+    call::{Call, Pending, unexpected},
+};
+
+/// A place in the namespace: the root, a server's own anchor, or one beneath.
+///
+/// It is a name, and needs not be there. [`Anchor::within`] gives one whose
+/// calls, and those of the handles made from it, have a deadline.
+#[derive(Clone, Debug)]
+pub struct Anchor {
+    circuit: Circuit,
+    /// The root has none.
+    at: Option<AnchorPath>,
+    deadline: Option<Duration>,
+}
+
+/// An anchor beneath another, and what it holds.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The anchor.
+    pub anchor: Anchor,
+    /// What it holds; nothing for one that only leads to others.
+    pub kind: Option<Kind>,
+}
+
+/// What an anchor holds, as a handle.
+#[derive(Clone, Debug)]
+pub enum Element {
+    /// A server's own element.
+    Server(Anchor),
+    /// A channel.
+    Chan(Chan),
+    /// A process.
+    Proc(Proc),
+}
+
+impl Anchor {
+    pub(super) fn parse(circuit: Circuit, path: &str) -> Result<Self, Error> {
+        let at =
+            AnchorPath::parse_or_root(path).map_err(|bad| Error::new(ErrorKind::Invalid, bad.to_string()).at(path))?;
+        Ok(Self { circuit, at, deadline: None })
+    }
+
+    pub(super) fn of_server(circuit: Circuit, server: ServerId) -> Self {
+        Self { circuit, at: Some(AnchorPath::of_server(server)), deadline: None }
+    }
+
+    /// The same place; calls through it end after `deadline`, without effect if
+    /// they still can.
+    #[must_use]
+    pub const fn within(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// The anchor `path` beneath this one; nothing is created.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a path that cannot be one.
+    pub fn walk(&self, path: &str) -> Result<Self, Error> {
+        let base = match &self.at {
+            Some(at) => at.to_string(),
+            None => String::new(),
+        };
+        let mut walked = Self::parse(self.circuit.clone(), &format!("{base}/{path}"))?;
+        walked.deadline = self.deadline;
+        Ok(walked)
+    }
+
+    /// Its path, as `/X88550014d4c82e4d/job/3`.
+    pub fn path(&self) -> String {
+        self.to_string()
+    }
+
+    /// The server that hosts it; none hosts the root.
+    pub fn server_id(&self) -> Option<ServerId> {
+        self.at.as_ref().map(|at| at.server)
+    }
+
+    /// The anchors right beneath it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is no such anchor; those of the host and
+    /// the connection.
+    pub async fn view(&self) -> Result<Vec<Entry>, Error> {
+        self.list(false).await
+    }
+
+    /// All anchors beneath it, those above before those below.
+    ///
+    /// # Errors
+    /// As [`Anchor::view`]. A server that leaves in the meantime is left out of
+    /// the root's view.
+    pub async fn view_all(&self) -> Result<Vec<Entry>, Error> {
+        self.list(true).await
+    }
+
+    async fn list(&self, deep: bool) -> Result<Vec<Entry>, Error> {
+        let Some(at) = &self.at else {
+            return self.list_root(deep).await;
+        };
+        let (mut entries, mut after) = (Vec::new(), None);
+        loop {
+            let op = Op::List { path: at.path.clone(), after, deep };
+            let (page, more) = match self.circuit.ask(at.server, op, self.deadline).await? {
+                Reply::Entries { entries, more } => (entries, more),
+                other => return Err(unexpected(&other)),
+            };
+            after = page.last().map(|entry| entry.path.clone());
+            entries.extend(page.into_iter().map(|entry| Entry {
+                anchor: Self { at: Some(AnchorPath { server: at.server, path: entry.path }), ..self.clone() },
+                kind: entry.kind,
+            }));
+            if !more || after.is_none() {
+                return Ok(entries);
+            }
+        }
+    }
+
+    async fn list_root(&self, deep: bool) -> Result<Vec<Entry>, Error> {
+        let mut entries = Vec::new();
+        for member in self.circuit.members().await?.members {
+            let anchor = Self { at: Some(AnchorPath::of_server(member.id)), ..self.clone() };
+            let beneath = if deep { Box::pin(anchor.list(true)).await } else { Ok(Vec::new()) };
+            match beneath {
+                Ok(beneath) => {
+                    entries.push(Entry { anchor, kind: Some(Kind::Server) });
+                    entries.extend(beneath);
+                }
+                // It has left since the view was taken, or is just doing so.
+                Err(error) if error.kind == ErrorKind::Unreachable => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Makes a channel that buffers `cap` messages.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AlreadyExists`] if the anchor holds something;
+    /// [`ErrorKind::Invalid`] at the root.
+    pub async fn make_chan(&self, cap: u32) -> Result<Chan, Error> {
+        let at = self.place("a channel cannot be made at /: it is no server's")?;
+        self.ask(Op::MakeChan { path: at.path.clone(), cap }, Bytes::new()).await?;
+        self.chan()
+    }
+
+    /// Starts a process.
+    ///
+    /// # Errors
+    /// As [`Anchor::make_chan`]; [`ErrorKind::SpawnFailed`] with the operating
+    /// system's reason.
+    pub async fn make_proc(&self, spec: &ProcSpec) -> Result<Proc, Error> {
+        let at = self.place("a process cannot be made at /: it is no server's")?;
+        let mut bytes = Vec::new();
+        codec::encode(spec, &mut bytes);
+        self.ask(Op::MakeProc(at.path.clone()), bytes.into()).await?;
+        self.proc()
+    }
+
+    /// A handle of the channel here, whether or not there is one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] at the root.
+    pub fn chan(&self) -> Result<Chan, Error> {
+        self.place("no element stands at /")?;
+        Ok(Chan(self.clone()))
+    }
+
+    /// A handle of the process here, whether or not there is one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] at the root.
+    pub fn proc(&self) -> Result<Proc, Error> {
+        self.place("no element stands at /")?;
+        Ok(Proc(self.clone()))
+    }
+
+    /// A handle of what stands here.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is nothing.
+    pub async fn get(&self) -> Result<Element, Error> {
+        Ok(match self.peek().await? {
+            Stat::Server(_) => Element::Server(self.clone()),
+            Stat::Chan(_) => Element::Chan(self.chan()?),
+            Stat::Proc(_) => Element::Proc(self.proc()?),
+        })
+    }
+
+    /// The state of what stands here.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is nothing.
+    pub async fn peek(&self) -> Result<Stat, Error> {
+        let at = self.place("no element stands at /")?;
+        match self.ask(Op::Peek(at.path.clone()), Bytes::new()).await? {
+            Reply::Stat(stat) => Ok(*stat),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Removes what stands here. A process goes on running.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is nothing; [`ErrorKind::Forbidden`] for
+    /// a server's own element.
+    pub async fn scrub(&self) -> Result<(), Error> {
+        let at = self.place("the root cannot be removed")?;
+        self.ask(Op::Scrub(at.path.clone()), Bytes::new()).await.map(drop)
+    }
+
+    pub(super) const fn circuit(&self) -> &Circuit {
+        &self.circuit
+    }
+
+    pub(super) const fn deadline(&self) -> Option<Duration> {
+        self.deadline
+    }
+
+    /// The path, of which handles of elements are sure.
+    pub(super) fn place(&self, otherwise: &str) -> Result<&AnchorPath, Error> {
+        self.at.as_ref().ok_or_else(|| Error::new(ErrorKind::Invalid, otherwise))
+    }
+
+    pub(super) fn start(&self, op: Op, input: Bytes) -> Pending {
+        let host = self.server_id().unwrap_or(ServerId::DIAL_IN);
+        let request = Request { op, deadline: self.deadline, input: Some(input) };
+        Pending::new(Call::start(&self.circuit, host, request))
+    }
+
+    pub(super) async fn ask(&self, op: Op, input: Bytes) -> Result<Reply, Error> {
+        self.start(op, input).answer().await
+    }
+}
+
+impl fmt::Display for Anchor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.at {
+            Some(at) => at.fmt(f),
+            None => f.write_str("/"),
+        }
+    }
+}

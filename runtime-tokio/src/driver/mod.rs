@@ -1,0 +1,277 @@
+//! The one loop that runs a server: it carries frames, effects and time between
+//! the world and a [`Node`], and decides nothing.
+//!
+//! Every connection has a task of its own ([`link`]), with its session, so that
+//! encryption can use another processor than the node, and so that no peer is
+//! ever waited for here.
+
+mod link;
+
+use std::{
+    collections::HashMap,
+    future::{Future, poll_fn},
+    net::SocketAddr,
+    pin::Pin,
+    time::Duration,
+};
+
+use circuit_core::{
+    Instant, Rng,
+    links::LinkId,
+    node::{Config, Input, Node, Output},
+    session::{Credentials, Role, Session},
+    wire::Frame,
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{self, Sleep},
+};
+
+use crate::{Host, Net, Wire};
+use link::{FromLink, Order};
+
+/// Batches of frames that may wait for the node before links wait.
+const INBOX: usize = 1024;
+/// What is handled between two looks at the clock.
+const AT_ONCE: usize = 64;
+
+/// Tokio's clock, as the core counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    origin: time::Instant,
+}
+
+impl Clock {
+    /// A clock that begins now.
+    pub fn start() -> Self {
+        Self { origin: time::Instant::now() }
+    }
+
+    /// What time it is.
+    pub fn now(self) -> Instant {
+        let passed = self.origin.elapsed().as_micros();
+        Instant::from_micros(u64::try_from(passed).unwrap_or(u64::MAX))
+    }
+
+    /// When that will be, as tokio counts.
+    pub fn at(self, instant: Instant) -> time::Instant {
+        self.origin + Duration::from_micros(instant.as_micros())
+    }
+}
+
+/// What the loop hears of.
+enum News<S> {
+    Link(LinkId, FromLink),
+    Accepted(S, SocketAddr),
+}
+
+/// What the owner of a server asks it.
+pub(crate) enum Question {
+    /// Look at the node.
+    Look(Box<dyn FnOnce(&Node) + Send>),
+    /// End, and say when that is done.
+    Stop(oneshot::Sender<()>),
+}
+
+/// A node with its network and its machine.
+pub(crate) struct Driver<N: Net, H: Host> {
+    node: Node,
+    net: N,
+    host: H,
+    clock: Clock,
+    credentials: Credentials,
+    rng: Rng,
+    links: HashMap<LinkId, mpsc::UnboundedSender<Order>>,
+    /// Frames that leave together at the end of a turn.
+    leaving: Vec<(LinkId, Order)>,
+    inbox: mpsc::Receiver<News<N::Stream>>,
+    to_inbox: mpsc::Sender<News<N::Stream>>,
+    questions: mpsc::Receiver<Question>,
+}
+
+impl<N: Net, H: Host> Driver<N, H> {
+    /// A server that listens at `listener`. `seed` must be secret and new.
+    pub(crate) fn new(
+        config: Config,
+        credentials: Credentials,
+        seed: [u8; 32],
+        net: N,
+        host: H,
+        listener: N::Listener,
+        questions: mpsc::Receiver<Question>,
+    ) -> Self {
+        let rng = Rng::new(seed);
+        let (to_inbox, inbox) = mpsc::channel(INBOX);
+        tokio::spawn(accept::<N>(listener, to_inbox.clone()));
+        let node = Node::new(config, rng.fork("node").seed());
+        let (clock, links, leaving) = (Clock::start(), HashMap::new(), Vec::new());
+        let rng = rng.fork("sessions");
+        Self { node, net, host, clock, credentials, rng, links, leaving, inbox, to_inbox, questions }
+    }
+
+    /// Runs until it is told to stop.
+    pub(crate) async fn run(mut self) {
+        let mut alarm = Box::pin(time::sleep(Duration::ZERO));
+        loop {
+            self.set_alarm(&mut alarm);
+            let stopped = tokio::select! {
+                biased;
+                Some(question) = self.questions.recv() => self.answer(question),
+                Some(news) = self.inbox.recv() => {
+                    self.hear(news);
+                    None
+                }
+                event = poll_fn(|cx| self.host.poll_event(cx)) => {
+                    self.node.handle_input(self.clock.now(), Input::Effect(event));
+                    None
+                }
+                () = &mut alarm => None,
+            };
+            self.drain();
+            for _ in 0..AT_ONCE {
+                let Ok(news) = self.inbox.try_recv() else { break };
+                self.hear(news);
+                self.drain();
+            }
+            self.node.handle_timeout(self.clock.now());
+            self.drain();
+            self.leave();
+            if let Some(done) = stopped {
+                drop(self.links);
+                let _ = done.send(());
+                return;
+            }
+        }
+    }
+
+    fn set_alarm(&self, alarm: &mut Pin<Box<Sleep>>) {
+        let never = time::Instant::now() + Duration::from_secs(3600);
+        let due = self.node.poll_timeout().map_or(never, |(at, _)| self.clock.at(at).min(never));
+        if alarm.deadline() != due {
+            alarm.as_mut().reset(due);
+        }
+    }
+
+    fn answer(&mut self, question: Question) -> Option<oneshot::Sender<()>> {
+        match question {
+            Question::Look(look) => {
+                look(&self.node);
+                None
+            }
+            Question::Stop(done) => {
+                self.node.stop(self.clock.now());
+                Some(done)
+            }
+        }
+    }
+
+    fn hear(&mut self, news: News<N::Stream>) {
+        let now = self.clock.now();
+        match news {
+            News::Link(link, FromLink::Up(peer)) => self.node.handle_input(now, Input::LinkUp { link, peer }),
+            News::Link(link, FromLink::Frames(frames, cost)) => {
+                for frame in frames {
+                    self.node.handle_input(now, Input::Frame { link, frame });
+                    self.drain();
+                }
+                if cost > 0 {
+                    self.node.handle_input(now, Input::Written { link, cost });
+                }
+            }
+            News::Link(link, FromLink::Down(why)) => {
+                tracing::debug!(link = link.0, "down: {why}");
+                self.links.remove(&link);
+                self.node.handle_input(now, Input::LinkDown { link });
+            }
+            News::Accepted(stream, from) => {
+                if let Some(link) = self.node.handle_incoming(from.ip()) {
+                    let session = Session::accept(&self.credentials, &self.fork(link), now);
+                    self.start(link, async move { Ok(Wire::new(stream, session)) });
+                } else {
+                    tracing::warn!("too many connections: one from {from} was dropped");
+                }
+            }
+        }
+    }
+
+    /// Does what the node wants.
+    fn drain(&mut self) {
+        while let Some(output) = self.node.poll_output() {
+            match output {
+                Output::Send { link, frame } => self.order(link, frame),
+                Output::Close { link, reason } => {
+                    self.order(link, Frame::Close(reason));
+                    self.leave();
+                    self.links.remove(&link); // the last order; then the task ends
+                }
+                Output::Dial { link, addr, expect } => {
+                    let session =
+                        Session::dial(&self.credentials, Role::Server, expect, &self.fork(link), self.clock.now());
+                    let net = self.net.clone();
+                    self.start(link, async move { Ok(Wire::new(net.connect(addr).await?, session)) });
+                }
+                Output::Effect(effect) => self.host.perform(effect),
+                Output::Record(record) => self.host.record(record),
+            }
+        }
+    }
+
+    /// Notes a frame for a link.
+    fn order(&mut self, link: LinkId, frame: Frame) {
+        // There are few links in a turn, and nearly always it is the last again.
+        match self.leaving.iter_mut().rev().find(|(of, _)| *of == link) {
+            Some((_, order)) => order.push(frame),
+            None => self.leaving.push((link, vec![frame])),
+        }
+    }
+
+    /// Hands the links what was noted for them.
+    fn leave(&mut self) {
+        for (link, order) in self.leaving.drain(..) {
+            if let Some(orders) = self.links.get(&link) {
+                // A task that has ended says so by itself.
+                let _ = orders.send(order);
+            }
+        }
+    }
+
+    /// Starts the task of a link.
+    fn start(&mut self, link: LinkId, wire: impl Future<Output = std::io::Result<Wire<N::Stream>>> + Send + 'static) {
+        let (orders, for_link) = mpsc::unbounded_channel();
+        self.links.insert(link, orders);
+        let (to_inbox, clock) = (self.to_inbox.clone(), self.clock);
+        tokio::spawn(async move {
+            let say = |event| to_inbox.send(News::Link(link, event));
+            let why = link::run(wire, for_link, clock, say).await;
+            let _ = say(FromLink::Down(why)).await;
+        });
+    }
+
+    /// Randomness for the session of one link, which has it alone.
+    fn fork(&self, link: LinkId) -> Rng {
+        self.rng.fork(&link.0.to_string())
+    }
+}
+
+/// Accepts connections for as long as somebody wants them.
+async fn accept<N: Net>(mut listener: N::Listener, inbox: mpsc::Sender<News<N::Stream>>) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = N::accept(&mut listener) => accepted,
+            () = inbox.closed() => return,
+        };
+        match accepted {
+            Ok((stream, from)) => {
+                if inbox.send(News::Accepted(stream, from)).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                // Out of descriptors, or a peer that was gone before it was
+                // here: the next one may do better.
+                tracing::warn!("a connection could not be accepted: {error}");
+                time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
