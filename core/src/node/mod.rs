@@ -5,7 +5,7 @@
 //! that the world happened. Commands say that the owner wants something.
 //! `poll_*` ask what is to be done now, and must be drained to the end before
 //! the next `handle_*`; debug builds assert it. What follows from what is in
-//! [`router`], and only there.
+//! `router.rs`, and only there.
 
 mod router;
 mod snapshot;

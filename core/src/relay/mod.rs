@@ -215,6 +215,10 @@ impl Relay {
             return; // clients have nothing to say about ways
         };
         match route.to {
+            // The client's way may have changed since: only the one that it
+            // came by last can be lost.
+            End::Host
+                if route.host == self.me && route.session == ALL && self.came_by.get(&route.via) != Some(&from.0) => {}
             End::Host if route.host == self.me && route.session == ALL => {
                 self.out.push_back(Output::LocalLostServer(route.via));
             }

@@ -56,7 +56,7 @@ impl Sim {
                     let end = End::Client { index: client, dial: self.clients[client].dial };
                     self.dial(end, target.addr, target.expect);
                 }
-                Output::Send(frame) => self.transmit(end, frame),
+                Output::Send(frame) => self.transmit(end, &frame),
                 Output::Close(_) => self.close(end),
                 Output::Event(event) => self.told.push_back(Told::Client(client, event)),
             }

@@ -190,7 +190,7 @@ impl Sim {
     }
 
     /// An end sends a frame.
-    pub(super) fn transmit(&mut self, end: End, frame: Frame) {
+    pub(super) fn transmit(&mut self, end: End, frame: &Frame) {
         let Some(&(id, side)) = self.ends.get(&end) else {
             return;
         };

@@ -126,7 +126,7 @@ impl Sim {
                 Output::Dial { link, addr, expect } => {
                     self.dial(End::Server { index: server, life, link }, addr, expect);
                 }
-                Output::Send { link, frame } => self.transmit(End::Server { index: server, life, link }, frame),
+                Output::Send { link, frame } => self.transmit(End::Server { index: server, life, link }, &frame),
                 Output::Close { link, .. } => self.close(End::Server { index: server, life, link }),
                 Output::Effect(_) => {} // no element that these worlds make has any
                 Output::Record(record) => self.trace.word(record.seq),

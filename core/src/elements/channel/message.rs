@@ -3,7 +3,10 @@
 use bytes::Bytes;
 
 use super::{Out, Output, WINDOW, is_long};
-use crate::calls::{CallKey, Chunks};
+use crate::{
+    ErrorKind,
+    calls::{CallKey, Chunks},
+};
 
 #[derive(Debug)]
 pub(super) struct Message {
@@ -15,6 +18,8 @@ pub(super) struct Message {
     pub(super) leased_to: Option<CallKey>,
     /// To how many receivers it was leased so far.
     pub(super) given: u32,
+    /// Its sender wants it back, should its receiver be lost.
+    pub(super) cancelled: Option<ErrorKind>,
     /// The rest of it is not coming for now.
     pub(super) stalled: bool,
     /// All that has come of it, for as long as it may be given to another.
@@ -34,6 +39,7 @@ impl Message {
             slotted: false,
             leased_to: None,
             given: 0,
+            cancelled: None,
             stalled: false,
             kept: Chunks::default(),
             moved: 0,

@@ -303,6 +303,7 @@ impl Channel {
         message.leased_to = None;
         let refusal = match (message.is_bound(), message.accepted, message.sender) {
             (true, ..) => Some(ErrorKind::NotDelivered),
+            (false, false, _) if message.cancelled.is_some() => message.cancelled,
             // Its sender has heard Unknown already: nobody waits for it.
             (false, false, None) => Some(ErrorKind::Unknown),
             (false, false, Some(_)) if self.closed => Some(ErrorKind::Closed),
@@ -339,8 +340,8 @@ impl Channel {
                     out.push_back(Output::Answer { key, result: Err(Error::new(ErrorKind::Unknown, detail)) });
                 }
             }
-            // The one answer will be the result.
-            Some(_) => {}
+            // The one answer will be the result, unless the receiver is lost.
+            Some(_) => message.cancelled = Some(why),
         }
     }
 

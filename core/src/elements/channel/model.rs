@@ -17,6 +17,7 @@ struct Message {
     answered: bool,
     stalled: bool,
     with: Option<CallKey>,
+    cancelled: Option<ErrorKind>,
 }
 
 #[derive(Debug, Default)]
@@ -62,8 +63,8 @@ impl Model {
         } else if try_only && !buffered && !taken {
             self.answer(sender, Err(ErrorKind::WouldBlock));
         } else {
-            let (slot, answered, stalled, with) = (false, false, false, None);
-            self.messages.push(Message { sender, length, whole, slot, answered, stalled, with });
+            let (slot, answered, stalled, with, cancelled) = (false, false, false, None, None);
+            self.messages.push(Message { sender, length, whole, slot, answered, stalled, with, cancelled });
         }
         self.settle();
     }
@@ -106,11 +107,11 @@ impl Model {
             self.answer(key, Err(why));
             let message = &mut self.messages[place];
             message.with = None;
-            let (sender, answered) = (message.sender, message.answered);
+            let (sender, answered, cancelled) = (message.sender, message.answered, message.cancelled);
             let long = message.length > KEPT;
-            if long || !answered && self.closed {
+            if long || !answered && (self.closed || cancelled.is_some()) {
                 self.messages.remove(place);
-                let why = if long { ErrorKind::NotDelivered } else { ErrorKind::Closed };
+                let why = if long { ErrorKind::NotDelivered } else { cancelled.unwrap_or(ErrorKind::Closed) };
                 self.answer(sender, Err(why));
             }
         } else if let Some(place) = self.messages.iter().position(|m| m.sender == key && !m.answered) {
@@ -124,7 +125,7 @@ impl Model {
                     self.answer(receiver, Err(ErrorKind::Aborted));
                     self.answer(key, Err(why));
                 }
-                (Some(_), true) => {}
+                (Some(_), true) => self.messages[place].cancelled = Some(why),
             }
         }
         self.settle();

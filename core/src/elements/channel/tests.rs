@@ -151,7 +151,7 @@ fn a_receiver_whose_client_is_away_is_given_nothing() {
     rig.with(2, |channel, ticket, _| channel.away(ticket));
     rig.send(1, b"a");
     assert!(rig.got.is_empty());
-    rig.with(2, |channel, ticket, out| channel.back(ticket, out));
+    rig.with(2, Channel::back);
     assert_eq!(rig.got[&key(2)].0, b"a");
 }
 
@@ -216,7 +216,7 @@ fn both(rig: &mut Rig, model: &mut Model, seq: u64, step: &Step) {
         Step::Input { of, length, end } => {
             let of = among(of);
             let message = rig.tickets.get(&of).and_then(|place| rig.channel.messages.get(place));
-            let whole = message.is_none_or(|message| message.is_whole());
+            let whole = message.is_none_or(Message::is_whole);
             if whole || rig.answers.iter().any(|(answered, _)| *answered == key(of)) {
                 return; // the calls would not pass it on
             }

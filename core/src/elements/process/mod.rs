@@ -74,11 +74,11 @@ impl Process {
         }
         match op {
             Op::Peek(_) => {
-                out.push_back(Output::Answer { key, result: Ok(Reply::Stat(Box::new(Stat::Proc(self.stat())))) })
+                out.push_back(Output::Answer { key, result: Ok(Reply::Stat(Box::new(Stat::Proc(self.stat())))) });
             }
             Op::Wait(_) => match self.stage {
                 Stage::Ended(_) => {
-                    out.push_back(Output::Answer { key, result: Ok(Reply::Exit(Box::new(self.stat()))) })
+                    out.push_back(Output::Answer { key, result: Ok(Reply::Exit(Box::new(self.stat()))) });
                 }
                 _ => {
                     self.waiting.insert(key);
