@@ -35,4 +35,4 @@ pub use id::{Epoch, Incarnation, NotAServer, ServerId};
 pub use path::{AnchorPath, BadPath, MAX_COMPONENT, MAX_DEPTH, Path};
 pub use rng::Rng;
 pub use time::Instant;
-pub use url::{BadUrl, Url};
+pub use url::{BadUrl, Target, Url};

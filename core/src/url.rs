@@ -2,6 +2,8 @@
 
 use core::{fmt, net::SocketAddr, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::ServerId;
 
 /// The address and the identity of a server.
@@ -23,6 +25,21 @@ pub struct Url {
     pub pid: u32,
     /// Who it is.
     pub id: ServerId,
+}
+
+/// A server that can be dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Where.
+    pub addr: SocketAddr,
+    /// Who must answer, if that is known.
+    pub expect: Option<ServerId>,
+}
+
+impl From<Url> for Target {
+    fn from(url: Url) -> Self {
+        Self { addr: url.addr, expect: Some(url.id) }
+    }
 }
 
 impl fmt::Display for Url {

@@ -19,6 +19,20 @@ pub enum Fault {
         /// For how long.
         lasting: Duration,
     },
+    /// Nothing passes between the hosts below a number and the others.
+    Split {
+        /// Which number.
+        below: usize,
+        /// For how long.
+        lasting: Duration,
+    },
+    /// A server is told to leave; another starts in its place.
+    Leave {
+        /// Which.
+        server: usize,
+        /// After how long.
+        back: Duration,
+    },
     /// Every connection between two hosts is reset, and what was on it lost.
     Reset {
         /// One host.

@@ -9,7 +9,7 @@ use super::{
     stream::{Incoming, Outgoing, Piece},
 };
 use crate::{
-    Error, Path, codec,
+    Error, Instant, Path, codec,
     wire::{
         Load,
         call::{INITIAL_CREDIT, ToClient},
@@ -28,6 +28,8 @@ pub(super) struct Call {
     pub(super) key: CallKey,
     pub(super) verb: &'static str,
     pub(super) path: Path,
+    /// When it was asked.
+    pub(super) since: Instant,
     pub(super) has_deadline: bool,
     pub(super) logged: bool,
     /// What came of it; nothing yet while it is open.
@@ -42,11 +44,12 @@ type Out = VecDeque<Output>;
 
 impl Call {
     /// A call for `op`, whose outbound stream may be sent up to `limit`.
-    pub(super) fn new(key: CallKey, op: &Op, limit: u64) -> Self {
+    pub(super) fn new(key: CallKey, op: &Op, since: Instant, limit: u64) -> Self {
         Self {
             key,
             verb: op.verb(),
             path: op.path(),
+            since,
             has_deadline: false,
             logged: op.is_logged(),
             answer: None,

@@ -192,7 +192,7 @@ impl Calls {
         match message {
             ToHost::Attach(_) => {}
             ToHost::Call { seq, deadline, acked, limit, again, ended, op } => {
-                registration.call(seq, op, Opening { acked, limit, again, ended, input: payload }, &mut self.out);
+                registration.call(seq, op, Opening { now, acked, limit, again, ended, input: payload }, &mut self.out);
                 if let Some(deadline) = deadline {
                     self.set_deadline(now, CallKey { registration: id, seq }, deadline);
                 }
@@ -292,13 +292,11 @@ impl Calls {
         (self.registrations.len(), self.registrations.values().map(|r| r.calls.len()).sum())
     }
 
-    /// The calls that are open: who asked for what.
-    pub fn open(&self) -> impl Iterator<Item = (CallKey, &str, &'static str, &Path)> {
-        self.registrations.iter().flat_map(|(&registration, of)| {
-            of.calls
-                .iter()
-                .filter(|(_, call)| call.is_open())
-                .map(move |(&seq, call)| (CallKey { registration, seq }, &*of.label, call.verb, &call.path))
+    /// The calls that are open: who asked for what, where, and when.
+    pub fn open(&self) -> impl Iterator<Item = (&str, &'static str, &Path, Instant)> {
+        self.registrations.values().flat_map(|of| {
+            let open = of.calls.values().filter(|call| call.is_open());
+            open.map(|call| (&*of.label, call.verb, &call.path, call.since))
         })
     }
 

@@ -16,7 +16,7 @@ use super::{
     stream::{Piece, Refused},
 };
 use crate::{
-    Error, ErrorKind,
+    Error, ErrorKind, Instant,
     wire::{
         call::ToClient,
         op::{Op, Reply},
@@ -39,6 +39,7 @@ pub(super) struct Registration {
 
 /// What comes with a call besides what it asks.
 pub(super) struct Opening {
+    pub(super) now: Instant,
     pub(super) acked: u64,
     pub(super) limit: u64,
     pub(super) again: bool,
@@ -66,7 +67,7 @@ impl Registration {
 
     /// A call came: for the first time, or again.
     pub(super) fn call(&mut self, seq: u64, op: Op, opening: Opening, out: &mut Out) {
-        let Opening { acked, limit, again, ended, input } = opening;
+        let Opening { now, acked, limit, again, ended, input } = opening;
         if self.answered.contains(seq) {
             return;
         }
@@ -81,7 +82,7 @@ impl Registration {
                 let result = Err(Error::new(ErrorKind::QuotaExceeded, "too many calls are open"));
                 return send(way, ToClient::Answer { seq, result }, out);
             }
-            Entry::Vacant(new) => new.insert(Box::new(Call::new(key, &op, limit))),
+            Entry::Vacant(new) => new.insert(Box::new(Call::new(key, &op, now, limit))),
         };
         match call.input.receive(0, input, ended) {
             Ok((input, ended)) => {

@@ -13,6 +13,9 @@ use crate::{
 
 /// How long an attachment may go without an answer before it is sent again.
 const ATTACH_AGAIN: Duration = Duration::from_secs(4);
+/// How often a host that is out of reach is told that what it was asked is of
+/// no interest any more.
+const END_THERE: Duration = Duration::from_secs(5);
 /// Between attachments that come to nothing.
 const BACKOFF: Duration = Duration::from_millis(100);
 
@@ -114,6 +117,13 @@ impl Client {
         for id in ids {
             self.fail_call(now, id, kind, detail);
         }
+        // What it was asked is to end there too, should it be back.
+        if self.hosts.get(&host).is_some_and(|found| !found.calls.is_empty()) {
+            self.front.timers.set(Timer::Attach(host), Some(now + END_THERE));
+            if !self.front.timers.is_set(Timer::Forget(host)) {
+                self.front.timers.set(Timer::Forget(host), Some(now + MEMORY));
+            }
+        }
     }
 
     /// The host does not know our registration: what changes something and was
@@ -145,6 +155,8 @@ impl Client {
             for (&seq, call) in &found.calls {
                 self.unmap(call.id, host, seq);
             }
+            self.front.timers.set(Timer::Attach(host), None);
+            self.front.timers.set(Timer::Forget(host), None);
         }
     }
 }

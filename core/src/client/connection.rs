@@ -3,9 +3,9 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Client, Event, Output, PATIENCE, Target, Timer};
+use super::{Client, Event, Output, PATIENCE, Timer};
 use crate::{
-    ErrorKind, Instant, ServerId,
+    ErrorKind, Instant, ServerId, Target,
     session::Peer,
     wire::{CloseReason, Frame, Hello, MAX_OTHERS},
 };

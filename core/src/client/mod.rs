@@ -23,12 +23,12 @@ use alloc::{
     string::String,
     vec::Vec,
 };
-use core::{net::SocketAddr, time::Duration};
+use core::time::Duration;
 
 use bytes::Bytes;
 
 use crate::{
-    Error, ErrorKind, Instant, Rng, ServerId,
+    Error, ErrorKind, Instant, Rng, ServerId, Target,
     timers::Timers,
     wire::{
         CloseReason, Frame, Loss,
@@ -48,17 +48,10 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 const MEMORY: Duration = crate::calls::MEMORY;
 /// What callers may write of a stream ahead of what its host has used up.
 pub const WRITE_AHEAD: u64 = 1024 * 1024;
+/// The most late answers that are kept for whoever asks again.
+const MAX_TRUTHS: usize = 1_024;
 /// How long after a call's deadline its host may take to say so.
 const LATE: Duration = Duration::from_secs(2);
-
-/// A server that can be dialled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// Where.
-    pub addr: SocketAddr,
-    /// Who must answer, if that is known.
-    pub expect: Option<ServerId>,
-}
 
 /// A call, as its caller names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -165,6 +158,8 @@ pub struct Client {
     /// Where every call is that a caller may still ask about. Those to
     /// whichever server is dialled wait under [`ServerId::DIAL_IN`] for one.
     calls: BTreeMap<CallId, (ServerId, u64)>,
+    /// What came of calls that were given up as Unknown, until somebody asks.
+    truths: BTreeMap<CallId, Result<Reply, Error>>,
     front: Front,
 }
 
@@ -180,6 +175,7 @@ impl Client {
             rng,
             hosts: BTreeMap::new(),
             calls: BTreeMap::new(),
+            truths: BTreeMap::new(),
             front: Front::default(),
         }
     }
@@ -243,11 +239,15 @@ impl Client {
     /// A command: a call was answered with [`ErrorKind::Unknown`]; tell me the
     /// truth as soon as somebody knows it. False if nobody ever will.
     pub fn ask_again(&mut self, now: Instant, call: CallId) -> bool {
+        if let Some(result) = self.truths.remove(&call) {
+            self.front.event(Event::Answer { call, result });
+            return true;
+        }
         let Some(&(host, _)) = self.calls.get(&call) else {
             return false;
         };
-        if let Some(call) = self.find(call) {
-            call.reported = false;
+        if let Some(found) = self.find(call) {
+            found.reported = false;
         }
         self.connect(now);
         self.attach(now, host);
@@ -281,7 +281,8 @@ impl Client {
                 Err(_) => self.hang_up(now),
             },
             Frame::Lost(route, loss) => self.handle_loss(now, route.host, loss),
-            Frame::Pong(_) | Frame::Close(_) => {}
+            // The last is between servers.
+            Frame::Pong(_) | Frame::Close(_) | Frame::Member(_) => {}
         }
     }
 
@@ -347,8 +348,8 @@ impl Client {
     }
 
     /// Ends a call without having heard from its host. If it was sent, and it
-    /// changes something, nobody can say what came of it; then it stays, so
-    /// that the truth can be asked for.
+    /// changes something, nobody can say what came of it; then it is cancelled
+    /// and stays, so that the truth can be asked for.
     fn fail_call(&mut self, now: Instant, id: CallId, kind: ErrorKind, detail: &str) {
         let Some(&(host, seq)) = self.calls.get(&id) else {
             return;
@@ -359,10 +360,10 @@ impl Client {
         let Some(call) = found.calls.get_mut(&seq) else {
             return;
         };
+        call.cancel = true; // nobody waits for it any more
         if call.is_unknowable() {
             return self.front.finish(call, Err(Error::new(ErrorKind::Unknown, detail)));
         }
-        call.cancel = true;
         let error = Error::new(kind, detail).at(call.place(host));
         self.front.finish(call, Err(error));
         self.calls.remove(&id);
@@ -378,6 +379,10 @@ impl Client {
             Loss::Reset => self.reset(now, host),
             Loss::Unreachable => self.unreachable(now, host),
             Loss::Gone => self.fail_host(now, host, ErrorKind::Unreachable, "the server has left the circuit"),
+            // A dial-in server that has only just started does not know it yet.
+            Loss::NotFound if self.hosts.get(&host).is_some_and(|host| host.registration != 0) => {
+                self.unreachable(now, host);
+            }
             Loss::NotFound => self.fail_host(now, host, ErrorKind::NotFound, "no server of this id was ever seen"),
         }
     }

@@ -109,10 +109,30 @@ fn an_unknown_outcome_can_be_asked_about_until_somebody_knows() {
     assert!(rig.client.ask_again(now, call));
     assert!(matches!(rig.said()[..], [ToHost::Attach(_)]));
     rig.attached(HOST, 2);
-    assert!(matches!(rig.said()[..], [ToHost::Call { seq: 1, again: true, .. }]));
+    let said = rig.said();
+    assert!(matches!(said[..], [ToHost::Call { seq: 1, again: true, .. }, ToHost::Cancel { seq: 1 }]), "{said:?}");
     rig.hear(HOST, &ToClient::Answer { seq: 1, result: Ok(Reply::Done) }, &[]);
     assert_eq!(rig.answers(), [(call, Ok(Reply::Done))]);
     assert!(!rig.client.ask_again(now, call), "it was answered");
+}
+
+#[test]
+fn what_was_given_up_as_unknown_ends_there_too_and_its_truth_is_kept() {
+    let mut rig = Rig::new();
+    let call = rig.call(HOST, close());
+    rig.up(DIAL_IN);
+    rig.attached(HOST, 1);
+    rig.lost(HOST, Loss::Gone);
+    assert_eq!(rig.answers(), [(call, Err(ErrorKind::Unknown))]);
+    rig.said();
+    rig.pass(Duration::from_secs(6));
+    assert!(matches!(rig.said()[..], [ToHost::Attach(_)]), "it is told when it is back");
+    rig.attached(HOST, 2);
+    assert!(matches!(rig.said()[..], [ToHost::Call { .. }, ToHost::Cancel { seq: 1 }]));
+    rig.hear(HOST, &ToClient::Answer { seq: 1, result: Ok(Reply::Done) }, &[]);
+    assert_eq!(rig.answers(), [], "nobody has asked");
+    assert!(rig.client.ask_again(rig.now, call));
+    assert_eq!(rig.answers(), [(call, Ok(Reply::Done))]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Client, Event, Front, Output, Timer, call::Call};
+use super::{Client, MAX_TRUTHS, Event, Front, Output, Timer, call::Call};
 use crate::{
     Error, ErrorKind, Instant, ServerId, codec,
     wire::{
@@ -155,9 +155,16 @@ impl Client {
         };
         let tell = found.untold_count >= TELL_AFTER;
         let first = found.untold_count == 1;
-        self.unmap(call.id, host, seq);
         // Hosts know paths beneath themselves only.
         let result = result.map_err(|error| error.at(call.place(host)));
+        if call.reported && self.calls.contains_key(&call.id) {
+            // It was given up as Unknown: for whoever asks again.
+            self.truths.insert(call.id, result.clone());
+            if self.truths.len() > MAX_TRUTHS {
+                self.truths.pop_first();
+            }
+        }
+        self.unmap(call.id, host, seq);
         self.front.finish(&mut call, result);
         if tell {
             self.send_answered(host);

@@ -6,22 +6,25 @@
 
 pub mod channel;
 mod process;
+mod subscription;
 
 use alloc::{
     boxed::Box,
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
 };
 
 use bytes::Bytes;
 
 use crate::{
-    Error, ErrorKind,
+    Error, ErrorKind, ServerId,
     calls::CallKey,
     effect::{Effect, EffectEvent},
-    wire::op::{Op, Reply, Stat},
+    membership::Event,
+    wire::op::{Op, Reply, Source, Stat},
 };
 use channel::{Channel, Ticket};
 use process::Process;
+use subscription::Subscription;
 
 /// An element, named apart from where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,6 +76,7 @@ pub struct Elements {
     /// Which element a call that is not answered yet waits on, and what it has
     /// there.
     callers: BTreeMap<CallKey, (ElementId, Ticket)>,
+    subscriptions: BTreeSet<ElementId>,
     out: Out,
 }
 
@@ -80,6 +84,7 @@ pub struct Elements {
 enum Element {
     Channel(Box<Channel>),
     Process(Box<Process>),
+    Subscription(Box<Subscription>),
 }
 
 impl Elements {
@@ -100,6 +105,29 @@ impl Elements {
         }
     }
 
+    /// A command: make a subscription, at a time when `present` are there.
+    pub fn subscribe(
+        &mut self,
+        key: CallKey,
+        id: ElementId,
+        source: Source,
+        present: impl Iterator<Item = ServerId>,
+    ) {
+        let subscription = Subscription::new(source, present, &mut self.out);
+        self.elements.insert(id, Element::Subscription(Box::new(subscription)));
+        self.subscriptions.insert(id);
+        self.out.push_back(Output::Answer { key, result: Ok(Reply::Done) });
+    }
+
+    /// The world happened: somebody joined or left.
+    pub fn handle_event(&mut self, event: &Event) {
+        for id in &self.subscriptions {
+            if let Some(Element::Subscription(subscription)) = self.elements.get_mut(id) {
+                subscription.event(event, &mut self.out);
+            }
+        }
+    }
+
     /// A command: do to the element what the call asks.
     pub fn start(&mut self, key: CallKey, id: ElementId, op: &Op, input: Bytes, ended: bool) {
         let Some(element) = self.elements.get_mut(&id) else {
@@ -114,6 +142,14 @@ impl Elements {
                 Op::Send { try_only, .. } => channel.send(key, input, ended, *try_only, &mut self.out),
                 Op::Recv { try_only, .. } => channel.recv(key, *try_only, &mut self.out),
                 _ => return self.use_channel(key, id, op),
+            },
+            Element::Subscription(subscription) => match op {
+                Op::Recv { try_only, .. } => subscription.line.recv(key, *try_only, &mut self.out),
+                Op::Peek(_) => {
+                    let stat = Stat::Subscription(subscription.stat());
+                    return self.out.push_back(Output::Answer { key, result: Ok(Reply::Stat(Box::new(stat))) });
+                }
+                _ => return self.fail(key, ErrorKind::WrongKind),
             },
         };
         self.callers.insert(key, (id, ticket));
@@ -155,6 +191,7 @@ impl Elements {
         self.with(key, |element, ticket, out| match element {
             Element::Channel(channel) => channel.input(ticket, bytes, end, out),
             Element::Process(process) => process.input(key, bytes, end, out),
+            Element::Subscription(_) => {} // nothing that it takes has any
         });
     }
 
@@ -163,6 +200,7 @@ impl Elements {
         self.with(key, |element, ticket, out| match element {
             Element::Channel(channel) => channel.acked(ticket, acked, out),
             Element::Process(process) => process.acked(key, acked, out),
+            Element::Subscription(subscription) => subscription.line.acked(ticket, acked, out),
         });
     }
 
@@ -171,6 +209,7 @@ impl Elements {
         self.with(key, |element, ticket, out| match element {
             Element::Channel(channel) => channel.cancel(ticket, why, out),
             Element::Process(process) => process.cancel(key, why, out),
+            Element::Subscription(subscription) => subscription.line.cancel(ticket, why, out),
         });
     }
 
@@ -179,6 +218,7 @@ impl Elements {
         self.with(key, |element, ticket, _| match element {
             Element::Channel(channel) => channel.away(ticket),
             Element::Process(process) => process.away(key),
+            Element::Subscription(subscription) => subscription.line.away(ticket),
         });
     }
 
@@ -187,6 +227,7 @@ impl Elements {
         self.with(key, |element, ticket, out| match element {
             Element::Channel(channel) => channel.back(ticket, out),
             Element::Process(process) => process.back(key),
+            Element::Subscription(subscription) => subscription.line.back(ticket, out),
         });
     }
 
@@ -214,6 +255,10 @@ impl Elements {
         match self.elements.remove(&id) {
             Some(Element::Channel(mut channel)) => channel.abort(&mut self.out),
             Some(Element::Process(mut process)) => process.abort(&mut self.out),
+            Some(Element::Subscription(mut subscription)) => {
+                self.subscriptions.remove(&id);
+                subscription.line.abort(&mut self.out);
+            }
             None => return false,
         }
         true

@@ -1,7 +1,7 @@
 //! One link and what waits on it.
 
 use alloc::collections::VecDeque;
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use super::{LinkId, Other, Output, WINDOW};
 use crate::{Instant, ServerId, wire::Frame};
@@ -33,9 +33,10 @@ pub(super) enum Stage {
     /// Somebody connected; the handshake is under way.
     Incoming(IpAddr),
     /// A connection or its handshake is under way.
-    Dialling(ServerId),
+    Dialling { id: Option<ServerId>, addr: SocketAddr },
     /// The handshake with a server is done; its hello is awaited.
-    Greeting { peer: ServerId, dialled: bool },
+    /// `dialled` is where, if this end did.
+    Greeting { peer: ServerId, dialled: Option<SocketAddr> },
     /// It can be used.
     Up(Other),
 }
@@ -65,7 +66,8 @@ impl Link {
 
     pub(super) const fn other_server(&self) -> Option<ServerId> {
         match self.stage {
-            Stage::Dialling(peer) | Stage::Greeting { peer, .. } => Some(peer),
+            Stage::Dialling { id, .. } => id,
+            Stage::Greeting { peer, .. } => Some(peer),
             Stage::Up(Other::Server(id, _)) => Some(id),
             Stage::Up(Other::Client(_)) | Stage::Incoming(_) => None,
         }

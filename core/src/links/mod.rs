@@ -20,7 +20,7 @@ use core::{
 };
 
 use crate::{
-    Epoch, Instant, Rng, ServerId,
+    Epoch, Instant, Rng, ServerId, Target,
     session::{Peer, Role},
     wire::{CloseReason, Frame, Hello},
 };
@@ -50,7 +50,7 @@ const IDLE_AFTER: Duration = Duration::from_secs(600);
 const SILENT_AFTER: Duration = Duration::from_secs(15);
 /// Between dials of one server that fail.
 const BACKOFF: Duration = Duration::from_millis(200);
-const MAX_BACKOFF: Duration = Duration::from_secs(10);
+const MAX_BACKOFF: Duration = Duration::from_secs(4);
 
 /// A session, as the node and its driver name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -97,6 +97,17 @@ pub enum Output {
     Down(LinkId, Other),
     /// A server that was wanted could not be dialled.
     Failed(ServerId),
+    /// Nobody could be dialled there.
+    Unreached(SocketAddr),
+    /// A server has said who it is; the link may yet prove one too many.
+    Greeted {
+        /// Who.
+        id: ServerId,
+        /// What it says of itself.
+        hello: Hello,
+        /// Where it was dialled, if this end did.
+        dialled: Option<SocketAddr>,
+    },
     /// A peer said this.
     Frame(LinkId, Other, Frame),
     /// When [`Links::handle_timeout`] wants to be called with this timer, or
@@ -179,9 +190,9 @@ impl Links {
         let dialled = match found.stage {
             Stage::Incoming(source) => {
                 self.forget_handshake(source);
-                false
+                None
             }
-            Stage::Dialling(_) => true,
+            Stage::Dialling { addr, .. } => Some(addr),
             _ => return,
         };
         self.out.push_back(Output::Timer(Timer::Dial(link), None));
@@ -217,7 +228,7 @@ impl Links {
         match (found.stage, frame) {
             (_, Frame::Ping(number)) => self.send(now, link, Frame::Pong(number)),
             (_, Frame::Pong(_)) => {}
-            (Stage::Greeting { peer, dialled }, Frame::Hello(hello)) => self.greeted(now, link, peer, dialled, &hello),
+            (Stage::Greeting { peer, dialled }, Frame::Hello(hello)) => self.greeted(now, link, peer, dialled, hello),
             (Stage::Up(other), frame) if !matches!(frame, Frame::Hello(_) | Frame::Close(_)) => {
                 if matches!(frame, Frame::Packet(..)) {
                     found.used = now;
@@ -261,8 +272,9 @@ impl Links {
         let Some(found) = self.links.get_mut(&link) else {
             return;
         };
-        // An answer is not answered, or two ends would never be quiet.
-        if found.awaiting.is_none() && !matches!(frame, Frame::Pong(_)) {
+        // An answer is not answered, or two ends would never be quiet, and
+        // membership looks after itself.
+        if found.awaiting.is_none() && !matches!(frame, Frame::Pong(_) | Frame::Member(_)) {
             found.awaiting = Some(now);
             if found.check_at > now + PING_AFTER {
                 found.check_at = now + PING_AFTER;
@@ -292,8 +304,22 @@ impl Links {
         self.next += 1;
         let link = LinkId(self.next);
         dial.link = Some(link);
-        self.links.insert(link, Link::new(Stage::Dialling(id)));
-        self.out.push_back(Output::Dial { link, addr, expect: Some(id) });
+        self.dial(now, link, addr, Some(id));
+    }
+
+    /// A command: have a link to whoever is at `target`. What comes of it is
+    /// [`Output::Greeted`] or [`Output::Unreached`].
+    pub fn reach(&mut self, now: Instant, target: Target) {
+        let there = |link: &Link| matches!(link.stage, Stage::Dialling { addr, .. } if addr == target.addr);
+        if !self.links.values().any(there) {
+            let link = self.next();
+            self.dial(now, link, target.addr, target.expect);
+        }
+    }
+
+    fn dial(&mut self, now: Instant, link: LinkId, addr: SocketAddr, expect: Option<ServerId>) {
+        self.links.insert(link, Link::new(Stage::Dialling { id: expect, addr }));
+        self.out.push_back(Output::Dial { link, addr, expect });
         self.out.push_back(Output::Timer(Timer::Dial(link), Some(now + DIAL_DEADLINE)));
     }
 
@@ -341,8 +367,20 @@ impl Links {
     /// Both ends have said who they are: decides which link to this server
     /// stays. Each server's own dials replace each other; of two that met, the
     /// one that the lower id dialled stays, as both ends find alike.
-    fn greeted(&mut self, now: Instant, link: LinkId, peer: ServerId, dialled: bool, hello: &Hello) {
+    fn greeted(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        peer: ServerId,
+        dialled: Option<SocketAddr>,
+        hello: Hello,
+    ) {
         let other = Other::Server(peer, hello.epoch);
+        if peer == self.me {
+            return self.close(now, link, CloseReason::Done);
+        }
+        self.out.push_back(Output::Greeted { id: peer, hello, dialled });
+        let dialled = dialled.is_some();
         if let Some(dial) = self.dials.get_mut(&peer) {
             dial.failures = 0;
         }
@@ -408,7 +446,13 @@ impl Links {
         }
         match found.stage {
             Stage::Incoming(source) => self.forget_handshake(source),
-            Stage::Dialling(id) | Stage::Greeting { peer: id, dialled: true } => self.dial_failed(now, id),
+            Stage::Dialling { id, addr } => {
+                if let Some(id) = id {
+                    self.dial_failed(now, id);
+                }
+                self.out.push_back(Output::Unreached(addr));
+            }
+            Stage::Greeting { peer: id, dialled: Some(_) } => self.dial_failed(now, id),
             Stage::Up(other) => {
                 if let Other::Server(id, _) = other
                     && self.servers.get(&id) == Some(&link)

@@ -192,7 +192,7 @@ fn a_server_that_cannot_be_dialled_is_not_dialled_at_once_again() {
     links.want(Instant::ZERO, ServerId(2), addr(2));
     assert_eq!(drain(&mut links), [], "one dial at a time");
     links.handle_down(Instant::ZERO, link);
-    assert_eq!(drain(&mut links), [Output::Failed(ServerId(2))]);
+    assert_eq!(drain(&mut links), [Output::Failed(ServerId(2)), Output::Unreached(addr(2))]);
     links.want(Instant::ZERO, ServerId(2), addr(2));
     assert_eq!(drain(&mut links), [Output::Failed(ServerId(2))]);
     links.want(Instant::ZERO + BACKOFF * 2, ServerId(2), addr(2));

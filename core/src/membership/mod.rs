@@ -1,5 +1,383 @@
 //! Who is here, as this server sees it.
+//!
+//! A [`View`] holds a record of every server, merged by maximum. Records come
+//! as news, flooded over the overlay ([`rings`], `flood.rs`), by reconciling
+//! two views that differ (`sync.rs`), and from the mouth of the server itself
+//! when a link to it comes up. Every server observes its neighbours in the
+//! rings (`edges.rs`); when it cannot reach one it asks the other observers,
+//! and a large majority of those that can be asked is a verdict
+//! (`inquiry.rs`). A server that hears of its own death refutes it. Seeds and
+//! the dead are tried again for ever (`heal.rs`), and who comes back too often
+//! has to wait (`admission.rs`).
+//!
+//! The model for verdicts of many observers is Rapid (Suresh et al., USENIX
+//! ATC 2018), for abstaining after a pause of one's own Lifeguard (Dadgar et
+//! al., 2018), for refutation by a higher number SWIM (Das et al., DSN 2002).
 
+mod admission;
+mod edges;
+mod flood;
+mod heal;
+mod inquiry;
+mod message;
+mod records;
+pub mod rings;
+mod sync;
 mod view;
 
-pub use view::{Record, State, View};
+use alloc::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    vec::Vec,
+};
+use core::{net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+
+use crate::{
+    Epoch, Error, Instant, Rng, ServerId, Target,
+    calls::CallKey,
+    codec::DecodeError,
+    links::LinkId,
+    wire::op::Reply,
+};
+use admission::Admission;
+use edges::{Edge, Peer};
+use flood::Flood;
+use heal::Heal;
+use inquiry::Inquiry;
+pub use message::Message;
+use message::{News, Opinion};
+use rings::Rings;
+pub use view::{Event, Record, State, View};
+
+/// The most servers, there or gone, that are known.
+pub const MAX_SERVERS: usize = 65_536;
+/// How long a server that leaves waits for its neighbours to hear of it.
+const LEAVE_DEADLINE: Duration = Duration::from_secs(1);
+/// How many of them are enough.
+const LEAVE_HEARD: usize = 3;
+/// A timer this late means that this server itself stood still.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What membership wants done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Send this to the server at the other end.
+    Send(LinkId, Bytes),
+    /// Have a link to this server.
+    Want(ServerId, SocketAddr),
+    /// Have a link to whoever is there.
+    Reach(Target),
+    /// This link does not work.
+    Close(LinkId),
+    /// Links to these, and no others, stay when they are not used.
+    Keep(BTreeSet<ServerId>),
+    /// Somebody joined or left.
+    Event(Event),
+    /// What this server says of itself has changed.
+    Renew,
+    /// A call is answered.
+    Answer(CallKey, Result<Reply, Error>),
+    /// This server has left: it may end.
+    Left,
+    /// When [`Membership::handle_timeout`] wants to be called.
+    Timer(Instant),
+}
+
+/// One server's part in the circuit's membership.
+#[derive(Debug)]
+pub struct Membership {
+    me: ServerId,
+    view: View,
+    rings: Rings,
+    rng: Rng,
+    /// The servers that there is a link to.
+    peers: BTreeMap<ServerId, Peer>,
+    /// The servers that are observed.
+    edges: BTreeMap<ServerId, Edge>,
+    /// Whether all servers are observed, as most neighbours are lost.
+    sweeping: bool,
+    /// What other observers think of servers in doubt.
+    inquiries: BTreeMap<ServerId, Inquiry>,
+    /// Deaths that were heard of second-hand, and when they will be believed.
+    accused: BTreeMap<ServerId, (Record, Instant)>,
+    /// Who is gone, in the order in which that was learnt.
+    gone: VecDeque<ServerId>,
+    /// Messages for servers that there is no link to yet.
+    parcels: BTreeMap<ServerId, Vec<Bytes>>,
+    admission: Admission,
+    flood: Flood,
+    heal: Heal,
+    leaving: Option<Leaving>,
+    /// When the timer is set to go off.
+    tick: Option<Instant>,
+    out: VecDeque<Output>,
+}
+
+#[derive(Debug)]
+struct Leaving {
+    until: Instant,
+    heard: BTreeSet<ServerId>,
+    of: usize,
+    told: bool,
+}
+
+impl Membership {
+    /// A server that knows nobody but itself, and where to ask.
+    pub fn new(me: Record, seeds: &[Target], rng: Rng) -> Self {
+        let mut view = View::default();
+        view.put(me);
+        let joined = view.admit(me.id).map(Output::Event);
+        Self {
+            me: me.id,
+            view,
+            rings: Rings::new(me.id),
+            peers: BTreeMap::new(),
+            edges: BTreeMap::new(),
+            sweeping: false,
+            inquiries: BTreeMap::new(),
+            accused: BTreeMap::new(),
+            gone: VecDeque::new(),
+            parcels: BTreeMap::new(),
+            admission: Admission::default(),
+            flood: Flood::default(),
+            heal: Heal::new(seeds, me.addr),
+            leaving: None,
+            tick: None,
+            rng,
+            out: joined.into_iter().collect(),
+        }
+    }
+
+    /// The world happened: a server has said who it is, on a link that may be
+    /// one too many. `dialled` is where, if this end did.
+    pub fn handle_greeted(&mut self, now: Instant, record: Record, dialled: Option<SocketAddr>) {
+        self.notice(now);
+        self.heal.reached(record.id, dialled);
+        let known = self.view.get(record.id).copied();
+        if known.is_none_or(|known| known.rank() < record.rank()) {
+            self.learn(now, News { record, verdict: true }, None);
+        }
+        self.set_timer(now);
+    }
+
+    /// The world happened: a link to a server is up.
+    pub fn handle_up(&mut self, now: Instant, link: LinkId, id: ServerId) {
+        self.notice(now);
+        self.peers.insert(id, Peer::new(link));
+        for parcel in self.parcels.remove(&id).unwrap_or_default() {
+            self.out.push_back(Output::Send(link, parcel));
+        }
+        self.confront(id);
+        if self.heal.take_reached(id) {
+            self.send_digest(id);
+        }
+        self.found_link(now, id);
+        self.set_timer(now);
+    }
+
+    /// The world happened: a link to a server is down.
+    pub fn handle_down(&mut self, now: Instant, link: LinkId, id: ServerId) {
+        self.notice(now);
+        if self.peers.get(&id).is_some_and(|peer| peer.link == link) {
+            self.peers.remove(&id);
+            self.lost_link(now, id);
+        }
+        self.set_timer(now);
+    }
+
+    /// The world happened: a server that was wanted could not be dialled.
+    pub fn handle_failed(&mut self, now: Instant, id: ServerId) {
+        self.notice(now);
+        self.parcels.remove(&id);
+        self.cannot_ask(now, id);
+        self.refused(now, id);
+        self.set_timer(now);
+    }
+
+    /// The world happened: nobody could be dialled there.
+    pub fn handle_unreached(&mut self, now: Instant, addr: SocketAddr) {
+        self.notice(now);
+        self.out.extend(self.heal.unreached(addr));
+        self.set_timer(now);
+    }
+
+    /// The world happened: a server said something about membership.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when it makes no sense; nothing has changed.
+    pub fn handle_message(&mut self, now: Instant, from: ServerId, body: &[u8]) -> Result<(), DecodeError> {
+        let message = Message::decode(body)?;
+        self.notice(now);
+        match message {
+            Message::Beat(beat) => self.beat(now, from, beat),
+            Message::News(all) => {
+                for news in all {
+                    self.learn(now, news, Some(from));
+                }
+            }
+            Message::Opinion { subject, epoch, opinion, ask } => {
+                self.opinion(now, from, subject, epoch, opinion, ask);
+            }
+            Message::Digest(hashes) => self.digest(from, &hashes)?,
+            Message::Records { of, parts, records, last } => self.records(now, from, of, parts, &records, last)?,
+        }
+        self.set_timer(now);
+        Ok(())
+    }
+
+    /// The world happened: it is `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.notice(now);
+        self.tick = None;
+        self.check_edges(now);
+        self.check_inquiries(now);
+        self.believe_accusations(now);
+        for id in self.admission.due(now) {
+            self.admit(now, id);
+        }
+        self.seek(now);
+        if self.flood.due <= now {
+            self.flush(now);
+        }
+        self.check_leaving(now);
+        self.set_timer(now);
+    }
+
+    /// The world happened: a call should end.
+    pub fn handle_cancel(&mut self, key: CallKey, why: crate::ErrorKind) {
+        self.out.extend(self.heal.cancel(key, why));
+    }
+
+    /// A command: have the circuit of the server at `target` and this one
+    /// become one. `key` is answered when both know of each other.
+    pub fn join(&mut self, now: Instant, key: CallKey, target: Target) {
+        if let Some(refusal) = self.heal.join(now, key, target) {
+            return self.out.push_back(refusal);
+        }
+        let known = target.expect.and_then(|id| self.peers.get_key_value(&id)).map(|(&id, _)| id);
+        match known {
+            Some(id) => {
+                self.heal.reached(id, Some(target.addr));
+                self.heal.take_reached(id);
+                self.send_digest(id);
+            }
+            None => self.out.push_back(Output::Reach(target)),
+        }
+        self.set_timer(now);
+    }
+
+    /// A command: try to reach `target`, now and whenever it is not here.
+    pub fn add_seed(&mut self, now: Instant, target: Target) {
+        self.heal.add(target);
+        self.set_timer(now);
+    }
+
+    /// A command: leave. [`Output::Left`] follows when enough have heard of it,
+    /// or after a second.
+    pub fn leave(&mut self, now: Instant) {
+        if self.leaving.is_some() {
+            return;
+        }
+        let Some(&own) = self.view.get(self.me) else {
+            return;
+        };
+        let record = Record { state: State::Left, ..own };
+        let left = self.view.put(record);
+        self.out.extend(left.map(Output::Event));
+        self.flood.push(News { record, verdict: true }, None, now);
+        let of = self.flood_targets(now).len();
+        self.leaving = Some(Leaving { until: now + LEAVE_DEADLINE, heard: BTreeSet::new(), of, told: false });
+        for id in self.flush(now) {
+            self.send_beat(id, false);
+        }
+        self.check_leaving(now);
+        self.set_timer(now);
+    }
+
+    /// What now?
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// What it knows.
+    pub const fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// This server's own epoch.
+    pub fn epoch(&self) -> Epoch {
+        self.view.get(self.me).map(|own| own.epoch).unwrap_or_default()
+    }
+
+    /// Whom it observes, and whether it finds them well.
+    pub fn observed(&self) -> impl Iterator<Item = (ServerId, bool)> {
+        self.edges.iter().map(|(&id, edge)| (id, edge.opinion(self.peers.contains_key(&id)) == Opinion::Up))
+    }
+
+    /// How much it keeps that should pass: inquiries, accusations, messages
+    /// that wait for a link, servers that wait to be let in, and news.
+    pub fn unsettled(&self) -> [usize; 5] {
+        let parcels = self.parcels.values().map(Vec::len).sum();
+        [self.inquiries.len(), self.accused.len(), parcels, self.admission.waiting(), self.flood.len()]
+    }
+
+    /// Says something to a server, over a link of its own if there is none.
+    fn say(&mut self, to: ServerId, message: &Message) {
+        const MAX_PARCELS: usize = 64;
+        if let Some(peer) = self.peers.get(&to) {
+            return self.out.push_back(Output::Send(peer.link, message.encode()));
+        }
+        if let Some(record) = self.view.get(to) {
+            let parcels = self.parcels.entry(to).or_default();
+            if parcels.len() < MAX_PARCELS {
+                parcels.push(message.encode());
+            }
+            self.out.push_back(Output::Want(to, record.addr));
+        }
+    }
+
+    /// If this server stood still, whatever it waited for may be here already.
+    fn notice(&mut self, now: Instant) {
+        if self.tick.is_some_and(|tick| tick + PAUSE <= now) {
+            self.tick = None;
+            self.excuse_all(now);
+        }
+    }
+
+    fn heard_of_leaving(&mut self, from: ServerId) {
+        if let Some(leaving) = &mut self.leaving {
+            leaving.heard.insert(from);
+        }
+    }
+
+    fn check_leaving(&mut self, now: Instant) {
+        if let Some(leaving) = &mut self.leaving
+            && !leaving.told
+            && (leaving.heard.len() >= LEAVE_HEARD.min(leaving.of) || leaving.until <= now)
+        {
+            leaving.told = true;
+            self.out.push_back(Output::Left);
+        }
+    }
+
+    /// Sets the timer to what is due first.
+    fn set_timer(&mut self, now: Instant) {
+        self.check_leaving(now);
+        let leaving = self.leaving.as_ref().filter(|leaving| !leaving.told).map(|leaving| leaving.until);
+        let due = [
+            self.edges_due(),
+            self.inquiries_due(),
+            self.accused.values().map(|(_, at)| *at).min(),
+            self.admission.next(),
+            Some(self.flood.due),
+            Some(self.heal.next()),
+            leaving,
+        ];
+        let next = due.into_iter().flatten().min().unwrap_or(Instant::NEVER).max(now);
+        if self.tick.is_none_or(|tick| next < tick) {
+            self.tick = Some(next);
+            self.out.push_back(Output::Timer(next));
+        }
+    }
+}

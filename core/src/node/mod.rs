@@ -9,17 +9,18 @@
 
 mod router;
 mod snapshot;
+mod stack;
 
 use alloc::{collections::VecDeque, vec::Vec};
 use core::net::{IpAddr, SocketAddr};
 
 use crate::{
-    Epoch, Instant, Rng, ServerId, calls,
+    Epoch, Instant, Rng, ServerId, Target, calls,
     calls::Calls,
     effect::{Effect, EffectEvent},
     elements::Elements,
     links::{self, LinkId, Links},
-    membership::{Record, State, View},
+    membership::{self, Membership, Record, State},
     namespace::Namespace,
     oplog::{OpLog, Operation},
     relay::Relay,
@@ -40,6 +41,8 @@ pub struct Config {
     pub addr: SocketAddr,
     /// Microseconds since 1970 at [`Instant::ZERO`].
     pub wall: u64,
+    /// Servers to join, now and whenever they are not here.
+    pub seeds: Vec<Target>,
     /// Whether its driver keeps the log of operations ([`Output::Record`]).
     pub keeps_log: bool,
 }
@@ -107,6 +110,10 @@ pub enum Output {
     Effect(Effect),
     /// Keep this for longer than memory lasts, if there is a place for it.
     Record(Operation),
+    /// A server joined or left, as this one sees it.
+    Member(membership::Event),
+    /// This server has left and closed all its links: it is to end.
+    Ended,
 }
 
 /// Why a server wants to be called at some time.
@@ -116,13 +123,15 @@ pub enum TimerReason {
     Links(links::Timer),
     /// Something about a call or its client.
     Calls(calls::Timer),
+    /// Something about who is there.
+    Membership,
 }
 
 /// One server. The module's documentation says how to drive it.
 #[derive(Debug)]
 pub struct Node {
     config: Config,
-    view: View,
+    membership: Membership,
     links: Links,
     relay: Relay,
     calls: Calls,
@@ -130,27 +139,30 @@ pub struct Node {
     elements: Elements,
     oplog: OpLog,
     timers: Timers<TimerReason>,
+    ending: bool,
     out: VecDeque<Output>,
 }
 
 impl Node {
-    /// A server that knows nobody but itself.
+    /// A server that knows nobody but itself, and its seeds.
     pub fn new(config: Config, seed: [u8; 32]) -> Self {
         let rng = Rng::new(seed);
         let epoch = Epoch { start: config.start, rise: 0 };
-        let mut view = View::default();
-        view.merge(Record { id: config.id, epoch, state: State::Alive, addr: config.addr });
+        let me = Record { id: config.id, epoch, state: State::Alive, addr: config.addr };
+        let mut timers = Timers::default();
+        timers.set(TimerReason::Membership, Some(Instant::ZERO));
         let hello = Hello { epoch, addr: config.addr, others: Vec::new() };
         Self {
+            membership: Membership::new(me, &config.seeds, rng.fork("membership")),
             links: Links::new(config.id, hello, rng.fork("links")),
             relay: Relay::new(config.id),
             calls: Calls::new(config.start, rng.fork("calls")),
             namespace: Namespace::default(),
             elements: Elements::default(),
             oplog: OpLog::new(config.keeps_log),
-            timers: Timers::default(),
+            timers,
+            ending: false,
             out: VecDeque::new(),
-            view,
             config,
         }
     }
@@ -181,33 +193,34 @@ impl Node {
             match reason {
                 TimerReason::Links(timer) => self.links.handle_timeout(now, timer),
                 TimerReason::Calls(timer) => self.calls.handle_timeout(timer),
+                TimerReason::Membership => self.membership.handle_timeout(now),
             }
             self.route(now);
         }
     }
 
-    /// A command: take these servers for granted, until somebody knows better.
-    pub fn learn(&mut self, record: Record) {
-        if self.view.merge(record) {
-            self.links.set_hello(self.hello());
-        }
+    /// A command: join the circuit of `target`, now and whenever it is not here.
+    pub fn join(&mut self, now: Instant, target: Target) {
+        self.membership.add_seed(now, target);
+        self.route(now);
+    }
+
+    /// A command: leave the circuit, and end. The neighbours hear of it, all
+    /// sessions are closed, and [`Output::Ended`] follows, after a second at
+    /// most; what is not answered by then never will be.
+    pub fn stop(&mut self, now: Instant) {
+        self.membership.leave(now);
+        self.route(now);
     }
 
     /// What this server says of itself, and whom clients could dial instead.
     fn hello(&self) -> Hello {
-        let epoch = self.view.get(self.config.id).map(|own| own.epoch).unwrap_or_default();
         let distance = |record: &&Record| record.id.0 ^ self.config.id.0;
-        let mut others: Vec<&Record> = self.view.all_live().filter(|record| record.id != self.config.id).collect();
+        let live = self.membership.view().all_live();
+        let mut others: Vec<&Record> = live.filter(|record| record.id != self.config.id).collect();
         others.sort_unstable_by_key(distance);
         let others = others.into_iter().take(MAX_OTHERS).map(|record| (record.id, record.addr)).collect();
-        Hello { epoch, addr: self.config.addr, others }
-    }
-
-    /// A command: end. All sessions are closed; what is not answered never will
-    /// be.
-    pub fn stop(&mut self, now: Instant) {
-        self.links.close_all(now, CloseReason::Stopping);
-        self.route(now);
+        Hello { epoch: self.membership.epoch(), addr: self.config.addr, others }
     }
 
     /// What now? To be drained after every `handle_*`.
@@ -218,6 +231,11 @@ impl Node {
     /// What now? When [`Node::handle_timeout`] wants to be called, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, TimerReason)> {
         self.timers.next()
+    }
+
+    /// Who is there, as this server sees it.
+    pub const fn membership(&self) -> &Membership {
+        &self.membership
     }
 
     /// Who this server is.

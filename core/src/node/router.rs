@@ -11,6 +11,7 @@ use super::{Node, Output, TimerReason};
 use crate::{
     Incarnation, Instant, calls, elements,
     links::{self, LinkId, Other},
+    membership::{self, Record, State},
     namespace, oplog, relay,
     wire::{
         CloseReason, Frame,
@@ -24,6 +25,9 @@ impl Node {
         loop {
             if let Some(output) = self.links.poll_output() {
                 self.route_links(now, output);
+            } else if let Some(output) = self.membership.poll_output() {
+                // Before any call: who asks sees what this server sees.
+                self.route_membership(now, output);
             } else if let Some(output) = self.relay.poll_output() {
                 self.route_relay(now, output);
             } else if let Some(output) = self.calls.poll_output() {
@@ -35,8 +39,11 @@ impl Node {
             } else if let Some(output) = self.oplog.poll_output() {
                 self.route_oplog(output);
             } else {
-                return;
+                break;
             }
+        }
+        if core::mem::take(&mut self.ending) {
+            self.out.push_back(Output::Ended);
         }
     }
 
@@ -45,9 +52,27 @@ impl Node {
             links::Output::Dial { link, addr, expect } => self.out.push_back(Output::Dial { link, addr, expect }),
             links::Output::Send { link, frame } => self.out.push_back(Output::Send { link, frame }),
             links::Output::Close { link, reason } => self.out.push_back(Output::Close { link, reason }),
-            links::Output::Up(link, other) => self.relay.handle_up(link, other),
-            links::Output::Down(link, other) => self.relay.handle_down(link, other, &self.view),
-            links::Output::Failed(id) => self.relay.handle_failed(id, &self.view),
+            links::Output::Greeted { id, hello, dialled } => {
+                let record = Record { id, epoch: hello.epoch, state: State::Alive, addr: hello.addr };
+                self.membership.handle_greeted(now, record, dialled);
+            }
+            links::Output::Up(link, other) => {
+                self.relay.handle_up(link, other);
+                if let Other::Server(id, _) = other {
+                    self.membership.handle_up(now, link, id);
+                }
+            }
+            links::Output::Down(link, other) => {
+                self.relay.handle_down(link, other, self.membership.view());
+                if let Other::Server(id, _) = other {
+                    self.membership.handle_down(now, link, id);
+                }
+            }
+            links::Output::Failed(id) => {
+                self.relay.handle_failed(id, self.membership.view());
+                self.membership.handle_failed(now, id);
+            }
+            links::Output::Unreached(addr) => self.membership.handle_unreached(now, addr),
             links::Output::Frame(link, other, frame) => self.route_peer(now, link, other, frame),
             links::Output::Timer(timer, at) => self.timers.set(TimerReason::Links(timer), at),
         }
@@ -55,13 +80,47 @@ impl Node {
 
     /// A frame that is not about the link itself.
     fn route_peer(&mut self, now: Instant, link: LinkId, other: Other, frame: Frame) {
+        let view = self.membership.view();
         match frame {
-            Frame::Packet(route, load) => self.relay.handle_packet((link, other), route, load, &self.view),
-            Frame::Lost(route, loss) => self.relay.handle_lost((link, other), route, loss, &self.view),
+            Frame::Packet(route, load) => self.relay.handle_packet((link, other), route, load, view),
+            Frame::Lost(route, loss) => self.relay.handle_lost((link, other), route, loss, view),
+            Frame::Member(body) => {
+                let understood = match other {
+                    Other::Server(id, _) => self.membership.handle_message(now, id, &body).is_ok(),
+                    Other::Client(_) => false,
+                };
+                if !understood {
+                    self.links.close(now, link, CloseReason::Protocol);
+                }
+            }
             // The links have taken the others.
             Frame::Close(_) | Frame::Ping(_) | Frame::Pong(_) | Frame::Hello(_) => {
                 self.links.close(now, link, CloseReason::Protocol);
             }
+        }
+    }
+
+    fn route_membership(&mut self, now: Instant, output: membership::Output) {
+        match output {
+            membership::Output::Send(link, body) => self.links.send(now, link, Frame::Member(body)),
+            membership::Output::Want(id, addr) => self.links.want(now, id, addr),
+            membership::Output::Reach(target) => self.links.reach(now, target),
+            membership::Output::Close(link) => self.links.close(now, link, CloseReason::Idle),
+            membership::Output::Keep(servers) => self.links.keep(servers),
+            membership::Output::Event(event) => {
+                if !event.joined {
+                    self.relay.handle_leave(event.id);
+                }
+                self.elements.handle_event(&event);
+                self.out.push_back(Output::Member(event));
+            }
+            membership::Output::Renew => self.links.set_hello(self.hello()),
+            membership::Output::Answer(key, result) => self.calls.answer(key, result),
+            membership::Output::Left => {
+                self.ending = true;
+                self.links.close_all(now, CloseReason::Stopping);
+            }
+            membership::Output::Timer(at) => self.timers.set(TimerReason::Membership, Some(at)),
         }
     }
 
@@ -95,13 +154,16 @@ impl Node {
             calls::Output::Input { key, bytes, end } => self.elements.handle_input(key, bytes, end),
             calls::Output::Acked { key, acked } => self.elements.handle_acked(key, acked),
             calls::Output::Cancel { key, why } => {
-                // Whichever of the two the call waits on.
+                // Whichever of these the call waits on.
                 self.elements.handle_cancel(key, why);
                 self.oplog.handle_cancel(key, why);
+                self.membership.handle_cancel(key, why);
             }
             calls::Output::Away(key) => self.elements.handle_away(key),
             calls::Output::Back(key) => self.elements.handle_back(key),
-            calls::Output::Packet { way, bulk, load } => self.relay.send_to_client(way, bulk, load, &self.view),
+            calls::Output::Packet { way, bulk, load } => {
+                self.relay.send_to_client(way, bulk, load, self.membership.view());
+            }
             calls::Output::Executed { who, verb, path, error } => {
                 self.oplog.handle_executed(self.wall(now), who, verb, path, error);
             }
@@ -112,6 +174,10 @@ impl Node {
     fn route_namespace(&mut self, now: Instant, output: namespace::Output) {
         match output {
             namespace::Output::Answer { key, result } => self.calls.answer(key, result),
+            namespace::Output::Make { key, id, op: Op::Subscribe { source, .. }, .. } => {
+                let present = self.membership.view().all_live().map(|record| record.id);
+                self.elements.subscribe(key, id, source, present);
+            }
             namespace::Output::Make { key, id, op, input, ended } => self.elements.make(key, id, &op, input, ended),
             namespace::Output::Use { key, id, op, input, ended } => self.elements.start(key, id, &op, input, ended),
             namespace::Output::Remove { key, id } => self.elements.remove(key, id),
@@ -119,6 +185,12 @@ impl Node {
                 Op::Members => self.calls.answer(key, Ok(self.members())),
                 Op::Log { after, wait } => self.oplog.read(key, after, wait),
                 Op::Peek(_) => self.calls.answer(key, Ok(self.stat(now))),
+                Op::Stack => self.calls.answer(key, Ok(Reply::Text(self.stack(now)))),
+                Op::Join(target) => self.membership.join(now, key, target),
+                Op::Suicide => {
+                    self.calls.answer(key, Ok(Reply::Done));
+                    self.membership.leave(now);
+                }
                 _ => self.calls.answer(key, Err(crate::ErrorKind::WrongKind.into())),
             },
         }
@@ -159,8 +231,8 @@ impl Node {
 
     fn members(&self) -> Reply {
         let observer = Incarnation { id: self.config.id, start: self.config.start };
-        let member =
-            |record: &crate::membership::Record| Member { id: record.id, start: record.epoch.start, addr: record.addr };
-        Reply::Members { observer, events: 0, members: self.view.all_live().map(member).collect() }
+        let view = self.membership.view();
+        let member = |record: &Record| Member { id: record.id, start: record.epoch.start, addr: record.addr };
+        Reply::Members { observer, events: view.events(), members: view.all_live().map(member).collect() }
     }
 }

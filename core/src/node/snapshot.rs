@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::Node;
+use super::{Node, TimerReason};
 use crate::{
     links::{LinkId, Other},
     membership::Record,
@@ -27,7 +27,7 @@ pub struct Snapshot {
     pub elements: usize,
     /// Packets that wait for a link.
     pub packets: usize,
-    /// Timers that are set.
+    /// Timers that calls and their clients have set.
     pub timers: usize,
     /// Operations executed so far.
     pub operations: u64,
@@ -39,7 +39,7 @@ impl Node {
         let (registrations, calls) = self.calls.count();
         let (elements, waiting) = self.elements.count();
         Snapshot {
-            members: self.view.all_live().copied().collect(),
+            members: self.membership.view().all_live().copied().collect(),
             links: self.links.iter().collect(),
             clients: self.relay.clients(),
             registrations,
@@ -47,7 +47,7 @@ impl Node {
             waiting,
             elements,
             packets: self.relay.waiting(),
-            timers: self.timers.len(),
+            timers: self.timers.iter().filter(|(_, reason)| matches!(reason, TimerReason::Calls(_))).count(),
             operations: self.oplog.count(),
         }
     }

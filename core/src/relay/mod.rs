@@ -169,10 +169,16 @@ impl Relay {
         }
     }
 
-    /// The world happened: the view lost a server.
+    /// The world happened: the view lost a server. Should it be there all the
+    /// same, it hears that nothing comes of its answers any more.
     pub fn handle_leave(&mut self, id: ServerId) {
         self.reset_host(id, Loss::Gone);
-        self.detours.remove(id);
+        let around = self.detours.remove(id);
+        let link = self.up.get(&id).or_else(|| around.and_then(|through| self.up.get(&through)));
+        if let Some(&link) = link {
+            let route = Route { to: End::Host, bulk: false, hops: 0, host: id, via: self.me, session: ALL };
+            self.out.push_back(Output::Send(link, Frame::Lost(route, Loss::Gone)));
+        }
         self.out.push_back(Output::LocalLostServer(id));
     }
 
@@ -215,12 +221,13 @@ impl Relay {
             return; // clients have nothing to say about ways
         };
         match route.to {
-            // The client's way may have changed since: only the one that it
-            // came by last can be lost.
-            End::Host
-                if route.host == self.me && route.session == ALL && self.came_by.get(&route.via) != Some(&from.0) => {}
             End::Host if route.host == self.me && route.session == ALL => {
-                self.out.push_back(Output::LocalLostServer(route.via));
+                // The way may have changed since: only the one that packets
+                // came by last can be lost.
+                let last = self.came_by.get(&route.via);
+                if last.map_or(id == route.via, |last| *last == from.0) {
+                    self.out.push_back(Output::LocalLostServer(route.via));
+                }
             }
             End::Host if route.host == self.me => {
                 self.out.push_back(Output::LocalLost(Way { via: route.via, session: route.session }));
@@ -269,6 +276,10 @@ impl Relay {
                 }
                 if let Some(session) = self.sessions.get(&route.session) {
                     self.out.push_back(Output::Send(session.link, Frame::Packet(route, load)));
+                } else {
+                    // It hung up; something of it that was late came after the
+                    // word of that, perhaps.
+                    self.tell_host(route.host, route.session, view);
                 }
             }
             End::Host => self.forward(route.host, Parcel { route, load: Ok(load) }, view),
@@ -385,13 +396,17 @@ impl Relay {
             return;
         };
         for host in found.hosts {
-            if host == self.me {
-                self.out.push_back(Output::LocalLost(Way { via: self.me, session }));
-            } else {
-                let route = Route { to: End::Host, bulk: false, hops: MAX_HOPS, host, via: self.me, session };
-                self.forward(host, Parcel { route, load: Err(Loss::Gone) }, view);
-            }
+            self.tell_host(host, session, view);
         }
+    }
+
+    /// Tells a host that a client of this server is gone.
+    fn tell_host(&mut self, host: ServerId, session: u64, view: &View) {
+        if host == self.me {
+            return self.out.push_back(Output::LocalLost(Way { via: self.me, session }));
+        }
+        let route = Route { to: End::Host, bulk: false, hops: MAX_HOPS, host, via: self.me, session };
+        self.forward(host, Parcel { route, load: Err(Loss::Gone) }, view);
     }
 
     /// How many packets wait for a link.

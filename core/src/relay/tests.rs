@@ -19,7 +19,8 @@ fn view() -> View {
     let mut view = View::default();
     for id in [ME, HOST, THIRD] {
         let (epoch, addr) = (Epoch { start: 1, rise: 0 }, ([10, 0, 0, id.0 as u8], 7).into());
-        view.merge(Record { id, epoch, state: State::Alive, addr });
+        view.put(Record { id, epoch, state: State::Alive, addr });
+        view.admit(id);
     }
     view
 }
@@ -126,7 +127,7 @@ fn nothing_that_a_server_says_after_it_has_left_reaches_a_client() {
     relay.handle_packet(server(HOST), route(End::Client, 0), body(), &view);
     assert_eq!(drain(&mut relay).len(), 1);
     let gone = Record { state: State::Dead, ..*view.get(HOST).unwrap() };
-    view.merge(gone);
+    view.put(gone);
     relay.handle_packet(server(HOST), route(End::Client, 0), body(), &view);
     assert_eq!(drain(&mut relay), []);
 }

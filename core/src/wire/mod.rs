@@ -47,6 +47,9 @@ pub enum Frame {
     Pong(u64),
     /// A server's first word on every session.
     Hello(Hello),
+    /// Something about who is there, from server to server: a
+    /// [`Message`](crate::membership::Message).
+    Member(Bytes),
     /// Something between a client and a host, with the way it goes.
     Packet(Route, Load),
     /// What was on this way is lost, or there is none.
@@ -106,6 +109,7 @@ mod kind {
     pub(super) const PING: u8 = 2;
     pub(super) const PONG: u8 = 3;
     pub(super) const HELLO: u8 = 4;
+    pub(super) const MEMBER: u8 = 5;
     pub(super) const PACKET: u8 = 16;
     pub(super) const LOST: u8 = 17;
 }
@@ -117,6 +121,7 @@ impl Frame {
         64 + match self {
             Self::Packet(_, load) => route::LENGTH + load.len(),
             Self::Hello(hello) => 48 * hello.others.len(),
+            Self::Member(body) => body.len(),
             Self::Close(_) | Self::Ping(_) | Self::Pong(_) | Self::Lost(..) => 0,
         }
     }
@@ -140,6 +145,7 @@ impl Frame {
             Self::Close(reason) => codec::encode(reason, out),
             Self::Ping(number) | Self::Pong(number) => codec::encode(number, out),
             Self::Hello(hello) => codec::encode(hello, out),
+            Self::Member(body) => out.extend_from_slice(body),
             Self::Packet(route, load) => {
                 route.encode(out);
                 load.encode(out);
@@ -178,6 +184,7 @@ impl Frame {
             kind::PING => Self::Ping(value(&body)?),
             kind::PONG => Self::Pong(value(&body)?),
             kind::HELLO => Self::Hello(value(&body)?),
+            kind::MEMBER => Self::Member(body),
             kind::PACKET => Self::Packet(Route::decode(&mut body)?, Load::Encoded(body)),
             kind::LOST => Self::Lost(Route::decode(&mut body)?, value(&body)?),
             _ => return Err(DecodeError { what: "an unknown kind of frame", offset: 2 }),
@@ -190,6 +197,7 @@ impl Frame {
             Self::Ping(_) => kind::PING,
             Self::Pong(_) => kind::PONG,
             Self::Hello(_) => kind::HELLO,
+            Self::Member(_) => kind::MEMBER,
             Self::Packet(..) => kind::PACKET,
             Self::Lost(..) => kind::LOST,
         }

@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Incarnation, Path, ServerId, codec::list};
+use crate::{Incarnation, Path, ServerId, Target, codec::list};
 
 /// The most entries of one page of a listing.
 pub const MAX_PAGE: usize = 512;
@@ -75,6 +75,19 @@ pub enum Op {
     },
     /// Waits until a process has ended.
     Wait(Path),
+    /// Makes a subscription to who joins or leaves.
+    Subscribe {
+        /// Where.
+        path: Path,
+        /// To what.
+        source: Source,
+    },
+    /// Makes the server's circuit and that of another one.
+    Join(Target),
+    /// Ends the server: it leaves the circuit.
+    Suicide,
+    /// What the server does now, in words.
+    Stack,
     /// A page of the server's log of operations.
     Log {
         /// Only what comes after this number.
@@ -88,7 +101,7 @@ impl Op {
     /// The anchor that it is about; the server's own where it names none.
     pub fn path(&self) -> Path {
         match self {
-            Self::Members | Self::Log { .. } => Path::root(),
+            Self::Members | Self::Log { .. } | Self::Join(_) | Self::Suicide | Self::Stack => Path::root(),
             Self::Peek(path)
             | Self::Scrub(path)
             | Self::Close(path)
@@ -99,6 +112,7 @@ impl Op {
             | Self::Signal { path, .. }
             | Self::List { path, .. }
             | Self::MakeChan { path, .. }
+            | Self::Subscribe { path, .. }
             | Self::Send { path, .. }
             | Self::Recv { path, .. } => path.clone(),
         }
@@ -120,6 +134,10 @@ impl Op {
             Self::Output { of: Stdio::Err, .. } => "stderr",
             Self::Signal { .. } => "signal",
             Self::Wait(_) => "wait",
+            Self::Subscribe { source, .. } => source.verb(),
+            Self::Join(_) => "join",
+            Self::Suicide => "suicide",
+            Self::Stack => "stk",
             Self::Log { .. } => "log",
         }
     }
@@ -132,7 +150,10 @@ impl Op {
     /// Whether it changes nothing, so that it may be asked again under another
     /// registration when nobody knows what became of it.
     pub const fn is_read(&self) -> bool {
-        matches!(self, Self::Members | Self::List { .. } | Self::Peek(_) | Self::Log { .. } | Self::Wait(_))
+        matches!(
+            self,
+            Self::Members | Self::List { .. } | Self::Peek(_) | Self::Log { .. } | Self::Wait(_) | Self::Stack
+        )
     }
 
     /// Whether it has no effect before its outbound stream is acknowledged.
@@ -150,6 +171,7 @@ impl Op {
         match self {
             Self::MakeChan { .. } => Some(Kind::Chan),
             Self::MakeProc(_) => Some(Kind::Proc),
+            Self::Subscribe { source, .. } => Some(Kind::Subscription(*source)),
             _ => None,
         }
     }
@@ -164,6 +186,39 @@ pub enum Kind {
     Chan,
     /// A process.
     Proc,
+    /// A subscription.
+    Subscription(Source),
+}
+
+/// What a subscription tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Source {
+    /// Servers that join; first those that are there.
+    Join,
+    /// Servers that leave.
+    Leave,
+    /// Both, in one order.
+    Both,
+}
+
+impl Source {
+    /// The command line's word for making one.
+    pub const fn verb(self) -> &'static str {
+        match self {
+            Self::Join => "mk@join",
+            Self::Leave => "mk@leave",
+            Self::Both => "mk@both",
+        }
+    }
+
+    /// The word that `ls -l` and `peek` print.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Join => "@join",
+            Self::Leave => "@leave",
+            Self::Both => "@both",
+        }
+    }
 }
 
 /// An output of a process.
@@ -182,6 +237,7 @@ impl Kind {
             Self::Server => "server",
             Self::Chan => "chan",
             Self::Proc => "proc",
+            Self::Subscription(source) => source.word(),
         }
     }
 }
@@ -229,6 +285,8 @@ pub enum Reply {
     },
     /// The state of an element.
     Stat(Box<Stat>),
+    /// Something for people to read.
+    Text(String),
     /// A page of the log of operations.
     Log {
         /// How many that were asked for are gone.
@@ -242,7 +300,15 @@ pub enum Reply {
 impl Reply {
     /// Whether it may not fit a packet.
     pub const fn may_be_large(&self) -> bool {
-        matches!(self, Self::Members { .. } | Self::Entries { .. } | Self::Stat(_) | Self::Exit(_) | Self::Log { .. })
+        matches!(
+            self,
+            Self::Members { .. }
+                | Self::Entries { .. }
+                | Self::Stat(_)
+                | Self::Exit(_)
+                | Self::Text(_)
+                | Self::Log { .. }
+        )
     }
 }
 
@@ -275,6 +341,8 @@ pub enum Stat {
     Chan(ChanStat),
     /// Of a process.
     Proc(ProcStat),
+    /// Of a subscription.
+    Subscription(SubscriptionStat),
 }
 
 /// The state of a server.
@@ -313,6 +381,17 @@ pub struct ChanStat {
     pub num_send: u64,
     /// How many messages were acknowledged by a receiver.
     pub num_recv: u64,
+}
+
+/// The state of a subscription; the names are upstream's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubscriptionStat {
+    /// What it tells of.
+    pub source: Source,
+    /// How many events wait to be received.
+    pub pending: u64,
+    /// Whether no more will come.
+    pub closed: bool,
 }
 
 /// What process to run; the names are upstream's.

@@ -2,7 +2,8 @@
 
 use circuit_core::{
     Instant, Rng,
-    client::{Client, Output, Target},
+    Target,
+    client::{Client, Output},
 };
 
 use super::{ClientIndex, Happening, Settings, Sim, Told, net::End};

@@ -16,7 +16,9 @@ use std::{
 
 use circuit_core::{
     Instant, Rng,
+    node::Node,
     client::{CallId, Client, Event},
+    membership as member,
 };
 
 use crate::{
@@ -43,6 +45,12 @@ pub struct Settings {
     pub delay: Duration,
     /// And up to this much longer, another time each.
     pub jitter: Duration,
+    /// How many others each server knows when it starts, about.
+    pub seeds: usize,
+    /// All servers start within this time, the first at once.
+    pub boot: Duration,
+    /// When the applications start.
+    pub ready: Instant,
     /// Whether to print everything that happens.
     pub trace: bool,
 }
@@ -57,8 +65,12 @@ pub trait App {
     fn wake(&mut self, sim: &mut Sim, client: ClientIndex, token: u64);
     /// A client was killed, and another has taken its place.
     fn replaced(&mut self, sim: &mut Sim, client: ClientIndex);
-    /// A server was killed.
+    /// A server was killed, or has left.
     fn crashed(&mut self, sim: &mut Sim, server: ServerIndex);
+    /// A server has started, under an identity of its own or one it had.
+    fn started(&mut self, _: &mut Sim, _: ServerIndex) {}
+    /// A server, in one of its lives, sees somebody join or leave.
+    fn member(&mut self, _: &mut Sim, _: ServerIndex, _: u32, _: member::Event) {}
 }
 
 /// An invariant that did not hold.
@@ -153,6 +165,8 @@ enum Told {
     Wake(ClientIndex, u64),
     Replaced(ClientIndex),
     Crashed(ServerIndex),
+    Started(ServerIndex),
+    Member(ServerIndex, u32, member::Event),
 }
 
 #[derive(Debug)]
@@ -167,6 +181,7 @@ enum Happening {
     Wake(ClientIndex, u64),
     Fault(Fault),
     Heal(usize, usize),
+    Unite,
     Restart(ServerIndex, bool),
 }
 
@@ -177,6 +192,8 @@ impl<A: App> World<A> {
         for &(at, fault) in plan {
             world.sim.schedule(at, Happening::Fault(fault));
         }
+        let ready = world.sim.settings.ready;
+        world.run_until(ready);
         world.app.start(&mut world.sim);
         world.tell();
         world
@@ -198,6 +215,8 @@ impl<A: App> World<A> {
                 Told::Wake(client, token) => self.app.wake(&mut self.sim, client, token),
                 Told::Replaced(client) => self.app.replaced(&mut self.sim, client),
                 Told::Crashed(server) => self.app.crashed(&mut self.sim, server),
+                Told::Started(server) => self.app.started(&mut self.sim, server),
+                Told::Member(server, life, event) => self.app.member(&mut self.sim, server, life, event),
             }
         }
     }
@@ -217,7 +236,7 @@ impl<A: App> World<A> {
 impl Sim {
     fn new(settings: Settings, seed: u64) -> Self {
         let rng = Rng::from_number(seed);
-        let servers: Vec<Server> = (0..settings.servers).map(|index| Server::new(index, &rng)).collect();
+        let servers: Vec<Server> = (0..settings.servers).map(|index| Server::new(index, &rng, &settings)).collect();
         let clients = (0..settings.clients).map(|index| SimClient::new(index, &rng, &settings)).collect();
         let mut sim = Self {
             now: Instant::ZERO,
@@ -235,8 +254,10 @@ impl Sim {
             told: VecDeque::new(),
             settings,
         };
+        let boot = sim.settings.boot.as_micros() as u64;
         for server in 0..sim.settings.servers {
-            sim.introduce(server);
+            let at = if server == 0 { 0 } else { sim.rng.below(boot + 1) };
+            sim.schedule(Instant::from_micros(at), Happening::Restart(server, false));
         }
         sim
     }
@@ -324,6 +345,7 @@ impl Sim {
             Happening::Wake(client, token) => self.told.push_back(Told::Wake(client, token)),
             Happening::Fault(fault) => self.fault(fault),
             Happening::Heal(a, b) => self.heal(a, b),
+            Happening::Unite => self.unite(),
             Happening::Restart(server, same) => self.restart(server, same),
         }
     }
@@ -334,6 +356,14 @@ impl Sim {
                 self.network.cut(a, b);
                 self.watch_cut(a, b);
                 self.schedule(self.now + lasting, Happening::Heal(a, b));
+            }
+            Fault::Split { below, lasting } => {
+                self.split(below);
+                self.schedule(self.now + lasting, Happening::Unite);
+            }
+            Fault::Leave { server, back } => {
+                self.command(server, Node::stop);
+                self.schedule(self.now + back, Happening::Restart(server, false));
             }
             Fault::Reset { a, b } => self.reset_between(a, b),
             Fault::Pause { server, lasting } => {

@@ -80,6 +80,8 @@ struct Way {
 #[derive(Debug, Default)]
 pub(super) struct Network {
     cuts: BTreeSet<(usize, usize)>,
+    /// Hosts below and the others do not hear each other.
+    split: Option<usize>,
 }
 
 impl Network {
@@ -88,7 +90,8 @@ impl Network {
     }
 
     fn passes(&self, a: usize, b: usize) -> bool {
-        !self.cuts.contains(&(a.min(b), a.max(b)))
+        let apart = self.split.is_some_and(|below| (a < below) != (b < below));
+        !apart && !self.cuts.contains(&(a.min(b), a.max(b)))
     }
 }
 
@@ -326,6 +329,35 @@ impl Sim {
         if waiting && connection.delivered() == delivered {
             self.reset(id);
         }
+    }
+
+    /// Nothing passes between the hosts below and the others.
+    pub(super) fn split(&mut self, below: usize) {
+        self.network.split = Some(below);
+        for (id, delivered) in self.apart(below) {
+            self.schedule(self.now + STUCK, Happening::Stuck(id, delivered));
+        }
+    }
+
+    /// The split is over.
+    pub(super) fn unite(&mut self) {
+        let Some(below) = self.network.split.take() else {
+            return;
+        };
+        for (id, _) in self.apart(below) {
+            self.flow(id, Side::Near);
+            self.flow(id, Side::Far);
+        }
+    }
+
+    /// Connections across a split, and what they have delivered.
+    fn apart(&self, below: usize) -> Vec<(ConnectionId, u64)> {
+        let across = |connection: &&Connection| {
+            let near = self.host_of(connection.near) < below;
+            connection.far.is_some_and(|far| (self.host_of(far) < below) != near)
+        };
+        let found = self.connections.iter().filter(|(_, connection)| across(connection));
+        found.map(|(&id, connection)| (id, connection.delivered())).collect()
     }
 
     pub(super) fn heal(&mut self, a: usize, b: usize) {

@@ -1,15 +1,15 @@
 //! A server in the world.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use circuit_core::{
-    Epoch, Instant, Rng, ServerId,
-    membership::{Record, State},
+    Instant, Rng, ServerId, Target,
+    membership::Message,
     node::{Config, Input, Node, Output},
     wire::{Frame, Load, Route, route::End as RouteEnd},
 };
 
-use super::{Happening, ServerIndex, Sim, Told, net::End};
+use super::{Happening, ServerIndex, Settings, Sim, Told, net::End};
 
 /// Where all servers listen.
 const PORT: u16 = 11_022;
@@ -26,25 +26,26 @@ pub(super) struct Server {
     pub(super) life: u32,
     pub(super) paused: Instant,
     rng: Rng,
+    seeds: Vec<Target>,
     /// The earliest timer that is scheduled.
     timer: Option<Instant>,
 }
 
 impl Server {
-    pub(super) fn new(index: ServerIndex, rng: &Rng) -> Self {
-        let ip = Ipv4Addr::new(10, 0, (index >> 8) as u8, index as u8);
-        let mut server = Self {
+    pub(super) fn new(index: ServerIndex, rng: &Rng, settings: &Settings) -> Self {
+        let mut rng = rng.fork(&format!("server {index}"));
+        let seeds = seeds_of(index, &mut rng, settings);
+        Self {
             node: None,
             id: ServerId(0),
-            addr: SocketAddr::V4(SocketAddrV4::new(ip, PORT)),
+            addr: addr_of(index),
             start: 0,
             life: 0,
             paused: Instant::ZERO,
-            rng: rng.fork(&format!("server {index}")),
+            rng,
+            seeds,
             timer: None,
-        };
-        server.start(false);
-        server
+        }
     }
 
     /// Starts it, for the first time or again.
@@ -56,15 +57,31 @@ impl Server {
             self.id = ServerId(self.rng.u64());
             self.start = 1;
         }
-        let config = Config { id: self.id, start: self.start, addr: self.addr, wall: WALL, keeps_log: true };
+        let seeds = self.seeds.clone();
+        let config = Config { id: self.id, start: self.start, addr: self.addr, wall: WALL, seeds, keeps_log: true };
         self.node = Some(Node::new(config, self.rng.seed()));
         self.timer = None;
     }
+}
 
-    fn record(&self) -> Record {
-        let epoch = Epoch { start: self.start, rise: 0 };
-        Record { id: self.id, epoch, state: State::Alive, addr: self.addr }
+fn addr_of(index: ServerIndex) -> SocketAddr {
+    let ip = Ipv4Addr::new(10, 0, (index >> 8) as u8, index as u8);
+    SocketAddr::V4(SocketAddrV4::new(ip, PORT))
+}
+
+/// Whom a server knows from the start: one that starts before it, so that all
+/// find each other, and others at random.
+fn seeds_of(index: ServerIndex, rng: &mut Rng, settings: &Settings) -> Vec<Target> {
+    let mut seeds: Vec<ServerIndex> = match index {
+        0 => (1..settings.servers.min(2)).collect(),
+        _ => vec![rng.below(index as u64) as usize],
+    };
+    for other in 0..settings.servers {
+        if other != index && rng.below(settings.servers as u64) < settings.seeds as u64 {
+            seeds.push(other);
+        }
     }
+    seeds.into_iter().map(|seed| Target { addr: addr_of(seed), expect: None }).collect()
 }
 
 impl Sim {
@@ -78,25 +95,22 @@ impl Sim {
         self.servers[server].addr
     }
 
+    /// Counts the lives of a server, whatever its identity.
+    pub fn life(&self, server: ServerIndex) -> u32 {
+        self.servers[server].life
+    }
+
+    /// A command to a server, unless it is dead.
+    pub fn command(&mut self, server: ServerIndex, act: impl FnOnce(&mut Node, Instant)) {
+        if let Some(node) = &mut self.servers[server].node {
+            act(node, self.now);
+            self.drain_server(server);
+        }
+    }
+
     /// A server's state, unless it is dead.
     pub fn node(&self, server: ServerIndex) -> Option<&Node> {
         self.servers[server].node.as_ref()
-    }
-
-    /// Makes a server and all others known to each other.
-    pub(super) fn introduce(&mut self, server: ServerIndex) {
-        let records: Vec<Record> = self.servers.iter().map(Server::record).collect();
-        let own = records[server];
-        for (index, other) in self.servers.iter_mut().enumerate() {
-            if let Some(node) = &mut other.node {
-                node.learn(own);
-                if index == server {
-                    for &record in &records {
-                        node.learn(record);
-                    }
-                }
-            }
-        }
     }
 
     pub(super) fn server_input(&mut self, server: ServerIndex, input: Input) {
@@ -130,6 +144,12 @@ impl Sim {
                 Output::Close { link, .. } => self.close(End::Server { index: server, life, link }),
                 Output::Effect(_) => {} // no element that these worlds make has any
                 Output::Record(record) => self.trace.word(record.seq),
+                Output::Member(event) => self.told.push_back(Told::Member(server, life, event)),
+                Output::Ended => {
+                    self.servers[server].node = None;
+                    self.servers[server].life += 1;
+                    self.told.push_back(Told::Crashed(server));
+                }
             }
         }
         let wanted = self.servers[server].node.as_ref().and_then(Node::poll_timeout);
@@ -151,13 +171,18 @@ impl Sim {
 
     pub(super) fn restart(&mut self, server: ServerIndex, same: bool) {
         if self.servers[server].node.is_none() {
-            self.servers[server].start(same);
-            self.introduce(server);
+            let known = self.servers[server].start > 0;
+            self.servers[server].start(same && known);
+            self.told.push_back(Told::Started(server));
+            self.drain_server(server);
         }
     }
 
     pub(super) fn server_at(&self, addr: SocketAddr) -> Option<ServerIndex> {
-        self.servers.iter().position(|server| server.addr == addr)
+        let IpAddr::V4(ip) = addr.ip() else { return None };
+        let [.., high, low] = ip.octets();
+        let index = usize::from(high) << 8 | usize::from(low);
+        self.servers.get(index).filter(|server| server.addr == addr).map(|_| index)
     }
 
     pub(super) fn host_of(&self, end: End) -> usize {
@@ -184,6 +209,7 @@ impl Sim {
     pub(super) fn trace_frame(&mut self, to: End, frame: &Frame) {
         self.say(|| match frame {
             Frame::Packet(route, load) => format!("  {to:?} {route:?} {}", message_of(*route, load.clone())),
+            Frame::Member(body) => format!("  {to:?} {:?}", Message::decode(body)),
             other => format!("  {to:?} {other:?}"),
         });
         self.trace.word(self.host_of(to) as u64);

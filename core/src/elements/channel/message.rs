@@ -50,6 +50,21 @@ impl Message {
         message
     }
 
+    /// One that the channel's own server puts in, whole.
+    pub(super) fn own(bytes: Bytes) -> Self {
+        let nobody = CallKey { registration: 0, seq: 0 };
+        Self { sender: None, accepted: true, slotted: true, ..Self::new(nobody, bytes, true) }
+    }
+
+    /// Puts other bytes in its place, unless it was given to somebody already.
+    pub(super) fn replace(&mut self, bytes: Bytes) -> bool {
+        let untouched = self.given == 0;
+        if untouched {
+            *self = Self::own(bytes);
+        }
+        untouched
+    }
+
     /// More of it has come.
     pub(super) fn push(&mut self, bytes: Bytes, end: bool) {
         self.received += bytes.len() as u64;

@@ -95,6 +95,33 @@ impl Channel {
         place
     }
 
+    /// A message from this server itself, which has all the room it needs.
+    pub fn offer(&mut self, bytes: Bytes, out: &mut Out) -> Ticket {
+        let place = self.next();
+        self.messages.insert(place, Message::own(bytes));
+        self.line.insert(place);
+        self.slots_used += 1;
+        self.num_send += 1;
+        self.settle(out);
+        place
+    }
+
+    /// Puts other bytes into a message that [`Channel::offer`] made, unless
+    /// somebody was given it already.
+    pub fn amend(&mut self, place: Ticket, bytes: Bytes) -> bool {
+        self.messages.get_mut(&place).is_some_and(|message| message.replace(bytes))
+    }
+
+    /// How many messages it holds.
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
     /// More of a message has come from its sender.
     pub fn input(&mut self, place: Ticket, bytes: Bytes, end: bool, out: &mut Out) {
         let Some(message) = self.messages.get_mut(&place) else {

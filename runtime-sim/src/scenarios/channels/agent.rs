@@ -72,8 +72,14 @@ pub(super) struct Agent {
 }
 
 impl Agent {
-    pub(super) fn open(&self) -> Option<(CallId, Doing)> {
-        self.open.iter().next().map(|(&call, doing)| (call, doing.clone()))
+    pub(super) fn open(&self) -> Option<(CallId, String)> {
+        let words = |doing: &Doing| match doing {
+            Doing::Recv { channel, got, ended, .. } => {
+                format!("recv from channel {channel}, {} bytes of message {}, ended: {ended}", got.len(), message_id(got))
+            }
+            other => format!("{other:?}"),
+        };
+        self.open.iter().next().map(|(&call, doing)| (call, words(doing)))
     }
 
     pub(super) fn cancel_all(&self, sim: &mut Sim, client: ClientIndex) {
@@ -282,6 +288,11 @@ impl Agent {
         result: &Result<Reply, Error>,
     ) {
         let kind = result.as_ref().err().map(|error| error.kind);
+        // A server that has only just started has seen nobody yet.
+        let unseen = result.as_ref().is_err_and(|error| error.detail.starts_with("no server of this id"));
+        if unseen && books.has_any_crashed() {
+            return;
+        }
         let surprise = match kind {
             Some(ErrorKind::AlreadyExists) => true,
             Some(ErrorKind::NotFound) => own.stage == Stage::Make || own.certain,

@@ -47,6 +47,7 @@ pub(super) struct Books {
     /// By channel and sender: the last message that was taken.
     last: BTreeMap<(usize, Sender), MessageId>,
     answers: BTreeMap<String, u64>,
+    any_crashed: bool,
 }
 
 impl Books {
@@ -60,7 +61,7 @@ impl Books {
             host: None,
         };
         let channels = (0..4).map(|number| channel(number, rng)).collect();
-        Self { channels, messages: BTreeMap::new(), last: BTreeMap::new(), answers: BTreeMap::new() }
+        Self { channels, messages: BTreeMap::new(), last: BTreeMap::new(), answers: BTreeMap::new(), any_crashed: false }
     }
 
     pub(super) fn begin(&mut self, channel: usize, sender: Sender) -> MessageId {
@@ -130,9 +131,15 @@ impl Books {
     }
 
     pub(super) fn crashed(&mut self, server: ServerIndex) {
+        self.any_crashed = true;
         for channel in self.channels.iter_mut().filter(|channel| channel.server == server) {
             channel.crashed = true;
         }
+    }
+
+    /// Whether any server died at any time.
+    pub(super) const fn has_any_crashed(&self) -> bool {
+        self.any_crashed
     }
 
     /// Whether a server died at any time.

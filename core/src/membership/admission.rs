@@ -1,0 +1,107 @@
+//! Who comes back after a verdict, and when it is let in.
+//!
+//! The first time at once; whoever was let in again less than
+//! [`READMIT_AFTER`] ago waits until that is over, so that a server that comes
+//! and goes disturbs nobody. When a large part of the view comes back together
+//! a partition has healed, and nobody waits.
+
+use alloc::{
+    collections::{BTreeMap, VecDeque},
+    vec::Vec,
+};
+use core::time::Duration;
+
+use super::view::{Record, State};
+use crate::{Instant, ServerId};
+
+/// Between two readmissions of one server.
+const READMIT_AFTER: Duration = Duration::from_secs(300);
+/// Who comes back within this time comes back together.
+const TOGETHER: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Default)]
+pub(super) struct Admission {
+    /// When servers were last let in again.
+    readmitted: BTreeMap<ServerId, Instant>,
+    /// Who waits, and until when.
+    waiting: BTreeMap<ServerId, Instant>,
+    /// When servers came back, lately.
+    returns: VecDeque<Instant>,
+}
+
+impl Admission {
+    /// A server that is not there is alive: whether it is let in now.
+    pub(super) fn decide(&mut self, now: Instant, record: &Record, before: Option<&Record>, present: usize) -> bool {
+        let id = record.id;
+        match before {
+            Some(before) if before.epoch.start == record.epoch.start && before.state != State::Left => {
+                if self.waiting.contains_key(&id) {
+                    return false;
+                }
+            }
+            _ => {
+                // A start that was never here comes for the first time.
+                self.waiting.remove(&id);
+                return true;
+            }
+        }
+        self.returns.push_back(now);
+        let last = self.readmitted.get(&id).copied().filter(|&last| last + READMIT_AFTER > now);
+        match last {
+            Some(last) if !self.is_healing(now, present) => {
+                self.waiting.insert(id, last + READMIT_AFTER);
+                false
+            }
+            _ => {
+                self.readmitted.insert(id, now);
+                true
+            }
+        }
+    }
+
+    /// Those who wait and need not, since a partition has healed.
+    pub(super) fn healed(&mut self, now: Instant, present: usize) -> Vec<ServerId> {
+        if self.waiting.is_empty() || !self.is_healing(now, present) {
+            return Vec::new();
+        }
+        let all: Vec<ServerId> = core::mem::take(&mut self.waiting).into_keys().collect();
+        self.readmitted.extend(all.iter().map(|&id| (id, now)));
+        all
+    }
+
+    /// Those who have waited long enough.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<ServerId> {
+        let due: Vec<ServerId> = self.waiting.iter().filter(|(_, at)| **at <= now).map(|(&id, _)| id).collect();
+        for id in &due {
+            self.waiting.remove(id);
+            self.readmitted.insert(*id, now);
+        }
+        if self.readmitted.len() > 64 {
+            self.readmitted.retain(|_, last| *last + READMIT_AFTER > now);
+        }
+        due
+    }
+
+    /// When somebody has waited long enough.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.waiting.values().min().copied()
+    }
+
+    /// A server is gone again.
+    pub(super) fn forget(&mut self, id: ServerId) {
+        self.waiting.remove(&id);
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether a quarter of all, and more than one, came back together.
+    fn is_healing(&mut self, now: Instant, present: usize) -> bool {
+        while self.returns.front().is_some_and(|&at| at + TOGETHER < now) {
+            self.returns.pop_front();
+        }
+        let (returned, waiting) = (self.returns.len(), self.waiting.len());
+        returned > 1 && 4 * returned >= present + waiting
+    }
+}

@@ -1,0 +1,317 @@
+//! Observing: heartbeats with the neighbours in the rings.
+//!
+//! Each end of an edge beats when it has not heard an answer for [`PERIOD`];
+//! whoever comes first spares the other. A beat that is not answered is
+//! repeated, the other observers are asked, and after [`SILENCE`] the server is
+//! held for down. A connection that broke is made again at once: if nobody
+//! listens any more there is no need to wait.
+
+use alloc::{collections::BTreeSet, vec::Vec};
+use core::time::Duration;
+
+use super::{
+    Membership, Output,
+    message::{Beat, Message, Opinion},
+    rings::Rings,
+};
+use crate::{Instant, Rng, ServerId, links::LinkId};
+
+/// Between beats of a quiet edge, at least.
+const PERIOD: Duration = Duration::from_secs(10);
+/// And up to this much longer, another time each.
+const JITTER: Duration = Duration::from_secs(2);
+/// When an unanswered beat is repeated, and the other observers are asked.
+const RETRY: Duration = Duration::from_millis(750);
+/// The same for a server that was never heard yet: connections take longer.
+const FIRST_SIGN: Duration = Duration::from_secs(2);
+/// How long a server may be silent after a beat: it may stand still for 4 s.
+const SILENCE: Duration = Duration::from_millis(4_500);
+/// How long a server that refuses a connection may take to connect by itself.
+const REDIAL: Duration = Duration::from_millis(250);
+/// When two views differ, they are compared again so soon.
+const COMPARE_AGAIN: Duration = Duration::from_millis(300);
+/// Who sent a beat (other than an answer) within this time counts this server
+/// among its neighbours.
+const NEIGHBOURLY: Duration = Duration::from_secs(30);
+/// With fewer neighbours than this everybody is one.
+const FEW: usize = 6;
+
+/// A server that there is a link to.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) link: LinkId,
+    /// The last beat that was sent.
+    sent: u64,
+    /// The last that was heard.
+    heard: u64,
+    /// When it last beat of its own accord.
+    neighbourly: Option<Instant>,
+    /// How many times in a row its view differed.
+    differs: u8,
+}
+
+impl Peer {
+    pub(super) const fn new(link: LinkId) -> Self {
+        Self { link, sent: 0, heard: 0, neighbourly: None, differs: 0 }
+    }
+}
+
+/// A server that is observed.
+#[derive(Debug)]
+pub(super) struct Edge {
+    /// Since when there is no answer, and no sign from the other end that it
+    /// hears this one; before that, since when there is no link.
+    awaiting: Option<Instant>,
+    /// The first beat that was not answered since.
+    probe: u64,
+    /// When to beat, to repeat it, or to dial again.
+    next: Instant,
+    /// A connection was refused, or could not be made in time.
+    refused: bool,
+    down: bool,
+    /// It was heard at least once.
+    known: bool,
+}
+
+impl Edge {
+    /// To a server that there is no link to yet.
+    const fn new(now: Instant) -> Self {
+        Self { awaiting: Some(now), probe: 0, next: now, refused: false, down: false, known: false }
+    }
+
+    pub(super) const fn opinion(&self, linked: bool) -> Opinion {
+        match (self.down, self.awaiting, linked) {
+            (true, ..) => Opinion::Down,
+            (false, None, true) => Opinion::Up,
+            _ => Opinion::Waiting,
+        }
+    }
+
+    fn confirm(&mut self, now: Instant, rng: &mut Rng) {
+        let jitter = Duration::from_micros(rng.below(JITTER.as_micros() as u64));
+        (self.awaiting, self.refused, self.down, self.known) = (None, false, false, true);
+        self.next = now + PERIOD + jitter;
+    }
+}
+
+impl Membership {
+    /// Observes whom it should, as the view has it now.
+    pub(super) fn rewatch(&mut self, now: Instant) {
+        let mut wanted = self.rings.set();
+        let lost = self.lost();
+        if self.sweeping {
+            wanted.extend(self.view.all_live().map(|record| record.id).filter(|&id| id != self.me));
+        } else if !lost.is_empty() {
+            // Whoever cannot be reached is replaced along the rings.
+            let others = self.view.all_live().map(|record| record.id).filter(|id| !lost.contains(id));
+            wanted.extend(Rings::among(self.me, others).set());
+        }
+        self.edges.retain(|id, _| wanted.contains(id));
+        self.inquiries.retain(|id, _| self.edges.contains_key(id));
+        for &id in &wanted {
+            if !self.edges.contains_key(&id) {
+                self.edges.insert(id, Edge::new(now));
+                self.start_observing(now, id);
+            }
+        }
+        self.out.push_back(Output::Keep(wanted));
+    }
+
+    /// The observed that are held for down.
+    fn lost(&self) -> BTreeSet<ServerId> {
+        self.edges.iter().filter(|(_, edge)| edge.down).map(|(&id, _)| id).collect()
+    }
+
+    fn start_observing(&mut self, now: Instant, id: ServerId) {
+        if self.peers.contains_key(&id) {
+            self.probe(now, id);
+        } else {
+            self.want(id);
+        }
+    }
+
+    fn want(&mut self, id: ServerId) {
+        if let Some(record) = self.view.get(id) {
+            self.out.push_back(Output::Want(id, record.addr));
+        }
+    }
+
+    /// Asks an observed server for a sign.
+    pub(super) fn probe(&mut self, now: Instant, id: ServerId) {
+        self.send_beat(id, false);
+        let sent = self.peers.get(&id).map_or(0, |peer| peer.sent);
+        if let Some(edge) = self.edges.get_mut(&id) {
+            if edge.awaiting.is_none() || edge.probe == 0 {
+                edge.probe = sent;
+            }
+            edge.awaiting.get_or_insert(now);
+            edge.next = now + RETRY;
+        }
+    }
+
+    pub(super) fn send_beat(&mut self, id: ServerId, reply: bool) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.sent += 1;
+            let beat = Beat { seq: peer.sent, echo: peer.heard, reply, hash: self.view.hash() };
+            self.out.push_back(Output::Send(peer.link, Message::Beat(beat).encode()));
+        }
+    }
+
+    /// A server beats.
+    pub(super) fn beat(&mut self, now: Instant, from: ServerId, beat: Beat) {
+        self.confront(from);
+        let Some(peer) = self.peers.get_mut(&from) else {
+            return;
+        };
+        peer.heard = peer.heard.max(beat.seq);
+        let hears_all = beat.echo >= peer.sent;
+        if beat.reply {
+            self.heard_of_leaving(from);
+        } else {
+            peer.neighbourly = Some(now);
+            self.send_beat(from, true);
+        }
+        if let Some(edge) = self.edges.get_mut(&from) {
+            let heard = if edge.awaiting.is_some() { edge.probe > 0 && beat.echo >= edge.probe } else { hears_all };
+            if heard {
+                let was_down = edge.down;
+                edge.confirm(now, &mut self.rng);
+                self.changed_mind(now, from);
+                if was_down {
+                    self.rewatch(now);
+                }
+            } else if edge.awaiting.is_none() && !beat.reply {
+                // It does not hear this end, perhaps.
+                self.probe(now, from);
+            }
+        }
+        self.compare(now, from, beat.hash);
+    }
+
+    /// Views that differ twice in a row are reconciled.
+    fn compare(&mut self, now: Instant, from: ServerId, hash: u128) {
+        let Some(peer) = self.peers.get_mut(&from) else {
+            return;
+        };
+        if hash == self.view.hash() || self.leaving.is_some() {
+            peer.differs = 0;
+            return;
+        }
+        peer.differs += 1;
+        if peer.differs > 1 {
+            peer.differs = 0;
+            // One of the two is enough.
+            if self.me < from {
+                self.send_digest(from);
+            }
+        } else if let Some(edge) = self.edges.get_mut(&from) {
+            edge.next = edge.next.min(now + COMPARE_AGAIN);
+        }
+    }
+
+    /// A link to a server is up.
+    pub(super) fn found_link(&mut self, now: Instant, id: ServerId) {
+        if let Some(edge) = self.edges.get_mut(&id) {
+            if edge.down {
+                edge.awaiting = Some(now); // a new attempt
+            }
+            self.probe(now, id);
+        }
+    }
+
+    /// The link to a server is gone.
+    pub(super) fn lost_link(&mut self, now: Instant, id: ServerId) {
+        if let Some(edge) = self.edges.get_mut(&id) {
+            edge.awaiting.get_or_insert(now);
+            (edge.probe, edge.refused, edge.next) = (0, false, now + RETRY);
+            self.want(id);
+        }
+    }
+
+    /// A server could not be dialled.
+    pub(super) fn refused(&mut self, now: Instant, id: ServerId) {
+        if let Some(edge) = self.edges.get_mut(&id).filter(|_| !self.peers.contains_key(&id)) {
+            if core::mem::replace(&mut edge.refused, true) {
+                return;
+            }
+            edge.next = edge.next.min(now.max(edge.awaiting.unwrap_or(now) + REDIAL));
+        }
+    }
+
+    /// After a pause of its own a server has no opinion of anybody.
+    pub(super) fn excuse_all(&mut self, now: Instant) {
+        for edge in self.edges.values_mut().filter(|edge| !edge.down) {
+            edge.refused = false;
+            if let Some(since) = &mut edge.awaiting {
+                *since = now;
+            }
+        }
+    }
+
+    pub(super) fn edges_due(&self) -> Option<Instant> {
+        self.edges.values().map(|edge| edge.next).min()
+    }
+
+    pub(super) fn check_edges(&mut self, now: Instant) {
+        let due: Vec<ServerId> =
+            self.edges.iter().filter(|(_, edge)| edge.next <= now).map(|(&id, _)| id).collect();
+        let mut lost = false;
+        for id in due {
+            lost |= self.check_edge(now, id);
+        }
+        if lost {
+            self.sweep();
+            self.rewatch(now);
+        }
+    }
+
+    /// An observed server is due: whether it is lost by that.
+    fn check_edge(&mut self, now: Instant, id: ServerId) -> bool {
+        let linked = self.peers.contains_key(&id);
+        let Some(edge) = self.edges.get_mut(&id) else {
+            return false;
+        };
+        let silent = edge.awaiting.map_or(Duration::ZERO, |since| now.since(since));
+        let lost = !edge.down && (silent >= SILENCE || !linked && edge.refused && silent >= REDIAL);
+        let doubted = silent >= if edge.known { RETRY } else { FIRST_SIGN };
+        edge.down |= lost;
+        edge.next = now + RETRY;
+        if !linked {
+            self.want(id);
+        } else if silent >= SILENCE {
+            // Perhaps a new connection works.
+            if let Some(peer) = self.peers.get(&id) {
+                self.out.push_back(Output::Close(peer.link));
+            }
+        } else {
+            self.probe(now, id);
+        }
+        if lost || doubted {
+            self.changed_mind(now, id);
+        }
+        lost
+    }
+
+    /// When most neighbours are lost, perhaps most servers are: all are
+    /// observed, until all that are there are found well.
+    fn sweep(&mut self) {
+        let neighbours = self.rings.set();
+        let lost = neighbours.iter().filter(|id| self.edges.get(id).is_none_or(|edge| edge.down)).count();
+        self.sweeping |= neighbours.len() >= FEW && 2 * lost >= neighbours.len();
+    }
+
+    /// Ends a sweep that has nothing left to find.
+    pub(super) fn end_sweep(&mut self, now: Instant) {
+        if self.sweeping && self.edges.values().all(|edge| edge.awaiting.is_none()) {
+            self.sweeping = false;
+            self.rewatch(now);
+        }
+    }
+
+    /// Whom news are sent to.
+    pub(super) fn flood_targets(&self, now: Instant) -> Vec<(ServerId, LinkId)> {
+        let neighbourly = |peer: &Peer| peer.neighbourly.is_some_and(|at| now.since(at) < NEIGHBOURLY);
+        let is_target = |(id, peer): &(&ServerId, &Peer)| self.edges.contains_key(id) || neighbourly(peer);
+        self.peers.iter().filter(is_target).map(|(&id, peer)| (id, peer.link)).collect()
+    }
+}

@@ -1,0 +1,59 @@
+//! News on their way to everybody: passed on once, by whoever hears them first,
+//! in the order in which they were heard, a few milliseconds' worth together.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::{
+    Membership, Output,
+    message::{MAX_RECORDS, Message, News},
+};
+use crate::{Instant, ServerId};
+
+/// How long news wait for more.
+const BATCH: Duration = Duration::from_millis(10);
+
+#[derive(Debug)]
+pub(super) struct Flood {
+    waiting: Vec<News>,
+    /// Who all of them came from, if that is one.
+    origin: Option<ServerId>,
+    pub(super) due: Instant,
+}
+
+impl Default for Flood {
+    fn default() -> Self {
+        Self { waiting: Vec::new(), origin: None, due: Instant::NEVER }
+    }
+}
+
+impl Flood {
+    /// Adds what `from` said, or this server itself.
+    pub(super) fn push(&mut self, news: News, from: Option<ServerId>, now: Instant) {
+        if self.waiting.is_empty() {
+            self.due = now + BATCH;
+            self.origin = from;
+        } else if self.origin != from {
+            self.origin = None;
+        }
+        self.waiting.push(news);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
+impl Membership {
+    /// Sends what waits to all neighbours, and says who they are.
+    pub(super) fn flush(&mut self, now: Instant) -> Vec<ServerId> {
+        let Flood { waiting, origin, .. } = core::mem::take(&mut self.flood);
+        let mut targets = self.flood_targets(now);
+        targets.retain(|(id, _)| Some(*id) != origin);
+        for batch in waiting.chunks(MAX_RECORDS) {
+            let body = Message::News(batch.to_vec()).encode();
+            self.out.extend(targets.iter().map(|&(_, link)| Output::Send(link, body.clone())));
+        }
+        targets.into_iter().map(|(id, _)| id).collect()
+    }
+}

@@ -1,0 +1,220 @@
+//! Finding each other again: seeds and the dead are dialled for ever, the
+//! recently dead more often, so that a partition heals by itself.
+
+use alloc::{
+    collections::{BTreeSet, VecDeque},
+    format,
+    vec::Vec,
+};
+use core::{net::SocketAddr, time::Duration};
+
+use super::{Membership, Output, State};
+use crate::{Error, ErrorKind, Instant, Rng, ServerId, Target, calls::CallKey, wire::op::Reply};
+
+/// The most seeds; of more, the oldest are forgotten.
+const MAX_SEEDS: usize = 64;
+/// The most calls that wait for a join.
+const MAX_JOINS: usize = 64;
+/// How long a join may take.
+const JOIN_WITHIN: Duration = Duration::from_secs(10);
+/// Between two attempts to reach seeds, at first and after a while.
+const SEEK: Duration = Duration::from_millis(500);
+const SEEK_AT_LAST: Duration = Duration::from_secs(10);
+/// Between two attempts to reach somebody dead.
+const REVIVE: Duration = Duration::from_secs(5);
+/// After this long without a new death there is more time.
+const LONG: Duration = Duration::from_secs(3_600);
+const REVIVE_AT_LAST: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub(super) struct Heal {
+    own: SocketAddr,
+    seeds: VecDeque<Seed>,
+    joins: Vec<Join>,
+    /// Who was dialled as a seed and has said who it is.
+    reached: BTreeSet<ServerId>,
+    /// The dead, the most recent last.
+    dead: Vec<ServerId>,
+    last_death: Instant,
+    seek_at: Instant,
+    seeks: u32,
+    revive_at: Instant,
+}
+
+#[derive(Debug)]
+struct Seed {
+    target: Target,
+    id: Option<ServerId>,
+}
+
+#[derive(Debug)]
+struct Join {
+    key: CallKey,
+    target: Target,
+    id: Option<ServerId>,
+    until: Instant,
+}
+
+impl Heal {
+    pub(super) fn new(seeds: &[Target], own: SocketAddr) -> Self {
+        let mut heal = Self {
+            own,
+            seeds: VecDeque::new(),
+            joins: Vec::new(),
+            reached: BTreeSet::new(),
+            dead: Vec::new(),
+            last_death: Instant::ZERO,
+            seek_at: Instant::NEVER,
+            seeks: 0,
+            revive_at: Instant::NEVER,
+        };
+        seeds.iter().for_each(|&seed| heal.add(seed));
+        heal
+    }
+
+    pub(super) fn add(&mut self, target: Target) {
+        if target.addr == self.own || self.seeds.iter().any(|seed| seed.target == target) {
+            return;
+        }
+        if self.seeds.len() == MAX_SEEDS {
+            self.seeds.pop_front();
+        }
+        self.seeds.push_back(Seed { target, id: target.expect });
+        (self.seek_at, self.seeks) = (Instant::ZERO, 0);
+    }
+
+    /// Somebody answers at an address that was dialled.
+    pub(super) fn reached(&mut self, id: ServerId, dialled: Option<SocketAddr>) {
+        let there = |target: &Target| Some(target.addr) == dialled;
+        for seed in self.seeds.iter_mut().filter(|seed| there(&seed.target)) {
+            seed.id = Some(id);
+            self.reached.insert(id);
+        }
+        for join in self.joins.iter_mut().filter(|join| there(&join.target)) {
+            join.id = Some(id);
+            self.reached.insert(id);
+        }
+        if self.dead.contains(&id) {
+            self.reached.insert(id);
+        }
+    }
+
+    /// Whether the views of this server and that are to be compared.
+    pub(super) fn take_reached(&mut self, id: ServerId) -> bool {
+        self.reached.remove(&id)
+    }
+
+    /// A command: reach `target` for a call. If that cannot be, the answer.
+    pub(super) fn join(&mut self, now: Instant, key: CallKey, target: Target) -> Option<Output> {
+        if target.addr == self.own {
+            return Some(Output::Answer(key, Ok(Reply::Done)));
+        }
+        if self.joins.len() == MAX_JOINS {
+            let error = Error::new(ErrorKind::QuotaExceeded, "too many joins are under way");
+            return Some(Output::Answer(key, Err(error)));
+        }
+        self.joins.push(Join { key, target, id: None, until: now + JOIN_WITHIN });
+        None
+    }
+
+    /// The views of this server and `id` are one.
+    pub(super) fn joined(&mut self, id: ServerId) -> Vec<Output> {
+        let (done, open) = core::mem::take(&mut self.joins).into_iter().partition(|join| join.id == Some(id));
+        self.joins = open;
+        let done: Vec<Join> = done;
+        done.into_iter().map(|join| Output::Answer(join.key, Ok(Reply::Done))).collect()
+    }
+
+    /// Nobody answers at an address.
+    pub(super) fn unreached(&mut self, addr: SocketAddr) -> Vec<Output> {
+        self.end_joins(|join| join.target.addr == addr && join.id.is_none(), |join| {
+            let detail = format!("no server of this circuit answers at {}", join.target.addr);
+            Error::new(ErrorKind::Unreachable, detail)
+        })
+    }
+
+    pub(super) fn cancel(&mut self, key: CallKey, why: ErrorKind) -> Vec<Output> {
+        self.end_joins(|join| join.key == key, |_| why.into())
+    }
+
+    fn late(&mut self, now: Instant) -> Vec<Output> {
+        self.end_joins(|join| join.until <= now, |join| {
+            let detail = format!("{} answers, and did not tell who is with it in time", join.target.addr);
+            Error::new(ErrorKind::Unreachable, detail)
+        })
+    }
+
+    fn end_joins(&mut self, which: impl Fn(&Join) -> bool, error: impl Fn(&Join) -> Error) -> Vec<Output> {
+        let (ended, open) = core::mem::take(&mut self.joins).into_iter().partition(which);
+        self.joins = open;
+        let ended: Vec<Join> = ended;
+        ended.iter().map(|join| Output::Answer(join.key, Err(error(join)))).collect()
+    }
+
+    /// A verdict was passed on a server.
+    pub(super) fn died(&mut self, now: Instant, id: ServerId, rng: &mut Rng) {
+        self.dead.retain(|&dead| dead != id);
+        self.dead.push(id);
+        self.last_death = now;
+        let at = now + within(REVIVE, rng);
+        self.revive_at = self.revive_at.min(at);
+    }
+
+    /// A server is back, or forgotten.
+    pub(super) fn is_back(&mut self, id: ServerId) {
+        self.dead.retain(|&dead| dead != id);
+    }
+
+    pub(super) fn next(&self) -> Instant {
+        let joins = self.joins.iter().map(|join| join.until).min().unwrap_or(Instant::NEVER);
+        self.seek_at.min(self.revive_at).min(joins)
+    }
+}
+
+/// Half of `span` to three halves.
+fn within(span: Duration, rng: &mut Rng) -> Duration {
+    span / 2 + Duration::from_micros(rng.below(span.as_micros() as u64))
+}
+
+impl Membership {
+    /// Looks for those who should be here.
+    pub(super) fn seek(&mut self, now: Instant) {
+        let late = self.heal.late(now);
+        self.out.extend(late);
+        if self.heal.seek_at <= now {
+            self.seek_seeds(now);
+        }
+        if self.heal.revive_at <= now {
+            self.revive(now);
+        }
+    }
+
+    fn seek_seeds(&mut self, now: Instant) {
+        let missing = |seed: &&Seed| match seed.id {
+            Some(id) => self.view.live(id).is_none(),
+            None => !self.view.all_live().any(|record| record.addr == seed.target.addr),
+        };
+        let targets: Vec<Target> = self.heal.seeds.iter().filter(missing).map(|seed| seed.target).collect();
+        let wait = if targets.is_empty() { SEEK_AT_LAST } else { SEEK * (1 << self.heal.seeks.min(5)) };
+        self.heal.seeks = if targets.is_empty() { 0 } else { self.heal.seeks + 1 };
+        self.heal.seek_at = now + within(wait.min(SEEK_AT_LAST), &mut self.rng);
+        self.out.extend(targets.into_iter().map(Output::Reach));
+    }
+
+    /// Dials somebody dead, one of the last rather than one of the first.
+    fn revive(&mut self, now: Instant) {
+        let count = self.heal.dead.len() as u64;
+        if count == 0 {
+            self.heal.revive_at = Instant::NEVER;
+            return;
+        }
+        let upto = self.rng.below(count) + 1;
+        let back = usize::try_from(self.rng.below(upto) + 1).unwrap_or(1);
+        let chosen = self.heal.dead.len().checked_sub(back).and_then(|index| self.heal.dead.get(index)).copied();
+        if let Some(record) = chosen.and_then(|id| self.view.get(id)).filter(|record| record.state == State::Dead) {
+            self.out.push_back(Output::Want(record.id, record.addr));
+        }
+        let pace = if self.heal.last_death + LONG <= now { REVIVE_AT_LAST } else { REVIVE };
+        self.heal.revive_at = now + within(pace, &mut self.rng);
+    }
+}

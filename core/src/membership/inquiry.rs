@@ -1,0 +1,283 @@
+//! Verdicts: what the observers of a server find together.
+//!
+//! Who loses sight of a server it observes asks the others that do, and tells
+//! them whenever its own opinion changes. Of those that can be asked, seven in
+//! ten make a verdict; fewer than three are noise. In between, for long, the
+//! rest joins in, so that nobody stays half dead.
+
+use alloc::{collections::BTreeMap, vec::Vec};
+use core::time::Duration;
+
+use super::{
+    Membership, Record, State,
+    message::{Message, News, Opinion},
+    rings::Rings,
+};
+use crate::{Epoch, Instant, ServerId};
+
+/// How long another observer may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(4);
+/// How long opinions may differ before those who hear the server give in.
+const REINFORCE_AFTER: Duration = Duration::from_secs(10);
+/// Whoever is still down is asked about again so often.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(super) struct Inquiry {
+    epoch: Epoch,
+    /// What the other observers think, and since when they are asked.
+    votes: BTreeMap<ServerId, Vote>,
+    /// What they were told of this server's own opinion.
+    told: Opinion,
+    asked: Instant,
+    /// Since when opinions differ.
+    contested: Option<Instant>,
+    /// This server has given in.
+    reinforced: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Vote {
+    Asked,
+    Unreachable,
+    Said(Opinion),
+}
+
+/// What came of a count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Count {
+    down: usize,
+    reachable: usize,
+    asked: usize,
+}
+
+impl Count {
+    /// At least seven in ten, rounded up, and at least one.
+    const fn is_verdict(self) -> bool {
+        self.down > 0 && 10 * self.down >= 7 * self.reachable
+    }
+
+    /// At least three in ten, and more than a single one.
+    const fn is_contested(self) -> bool {
+        self.down > 1 && 10 * self.down >= 3 * self.reachable
+    }
+}
+
+impl Inquiry {
+    fn count(&self, own: Opinion) -> Count {
+        let mut count = Count { down: 0, reachable: 0, asked: 0 };
+        let others = self.votes.values().map(|vote| match vote {
+            Vote::Said(opinion) => Some(*opinion),
+            Vote::Asked => {
+                count.asked += 1;
+                None
+            }
+            Vote::Unreachable => None,
+        });
+        for opinion in others.collect::<Vec<_>>().into_iter().flatten().chain([own]) {
+            count.down += usize::from(opinion == Opinion::Down);
+            count.reachable += usize::from(opinion != Opinion::None);
+        }
+        count
+    }
+}
+
+impl Membership {
+    /// What this server thinks of another.
+    fn own_opinion(&self, subject: ServerId) -> Opinion {
+        if self.inquiries.get(&subject).is_some_and(|inquiry| inquiry.reinforced) {
+            return Opinion::Down;
+        }
+        let linked = self.peers.contains_key(&subject);
+        self.edges.get(&subject).map_or(Opinion::None, |edge| edge.opinion(linked))
+    }
+
+    /// The opinion of an observed server may have changed: the other observers
+    /// hear of it, if there is or should be an inquiry.
+    pub(super) fn changed_mind(&mut self, now: Instant, subject: ServerId) {
+        let own = self.own_opinion(subject);
+        if own != Opinion::Up && !self.inquiries.contains_key(&subject) {
+            return self.inquire(now, subject);
+        }
+        let Some(inquiry) = self.inquiries.get_mut(&subject).filter(|inquiry| inquiry.told != own) else {
+            return;
+        };
+        inquiry.told = own;
+        let (epoch, others) = (inquiry.epoch, inquiry.votes.keys().copied().collect::<Vec<_>>());
+        for other in others {
+            self.say(other, &Message::Opinion { subject, epoch, opinion: own, ask: false });
+        }
+        self.decide(now, subject);
+    }
+
+    /// Asks the other observers of a server what they think of it.
+    fn inquire(&mut self, now: Instant, subject: ServerId) {
+        let Some(&Record { epoch, .. }) = self.view.live(subject).filter(|record| record.state == State::Alive) else {
+            return;
+        };
+        let observers = Rings::among(subject, self.view.all_live().map(|record| record.id)).set();
+        let mut votes: BTreeMap<ServerId, Vote> =
+            observers.into_iter().filter(|&id| id != self.me).map(|id| (id, Vote::Asked)).collect();
+        if let Some(before) = self.inquiries.remove(&subject) {
+            let said = before.votes.into_iter().filter(|(_, vote)| matches!(vote, Vote::Said(_)));
+            votes.extend(said);
+        }
+        let told = self.own_opinion(subject);
+        let others: Vec<ServerId> = votes.keys().copied().collect();
+        let inquiry = Inquiry { epoch, votes, told, asked: now, contested: None, reinforced: false };
+        self.inquiries.insert(subject, inquiry);
+        for other in others {
+            let known_down = self.edges.get(&other).is_some_and(|edge| edge.opinion(false) == Opinion::Down);
+            if known_down && !self.peers.contains_key(&other) {
+                self.set_vote(subject, other, Vote::Unreachable);
+            } else {
+                self.say(other, &Message::Opinion { subject, epoch, opinion: told, ask: true });
+            }
+        }
+        self.decide(now, subject);
+    }
+
+    fn set_vote(&mut self, subject: ServerId, of: ServerId, vote: Vote) {
+        if let Some(inquiry) = self.inquiries.get_mut(&subject) {
+            inquiry.votes.insert(of, vote);
+        }
+    }
+
+    /// Another observer says what it thinks.
+    pub(super) fn opinion(
+        &mut self,
+        now: Instant,
+        from: ServerId,
+        subject: ServerId,
+        epoch: Epoch,
+        opinion: Opinion,
+        ask: bool,
+    ) {
+        let Some(&known) = self.view.get(subject) else {
+            return;
+        };
+        if known.epoch > epoch || known.state != State::Alive {
+            // It does not know yet.
+            let news = News { record: known, verdict: false };
+            return self.say(from, &Message::News(alloc::vec![news]));
+        }
+        if known.epoch < epoch || self.view.live(from).is_none() {
+            return; // it knows more, or is not there
+        }
+        let observed = self.edges.contains_key(&subject);
+        if observed && opinion != Opinion::Up && !self.inquiries.contains_key(&subject) {
+            self.inquire(now, subject);
+        }
+        self.set_vote(subject, from, Vote::Said(opinion));
+        if ask {
+            if self.own_opinion(subject) == Opinion::Up {
+                self.probe(now, subject); // is that still so?
+            }
+            let opinion = self.own_opinion(subject);
+            self.say(from, &Message::Opinion { subject, epoch, opinion, ask: false });
+            if let Some(inquiry) = self.inquiries.get_mut(&subject) {
+                inquiry.told = opinion;
+            }
+        }
+        self.decide(now, subject);
+    }
+
+    /// An observer that was asked cannot be reached.
+    pub(super) fn cannot_ask(&mut self, now: Instant, id: ServerId) {
+        let asked: Vec<ServerId> = self
+            .inquiries
+            .iter()
+            .filter(|(_, inquiry)| inquiry.votes.get(&id) == Some(&Vote::Asked))
+            .map(|(&subject, _)| subject)
+            .collect();
+        for subject in asked {
+            self.set_vote(subject, id, Vote::Unreachable);
+            self.decide(now, subject);
+        }
+    }
+
+    /// A server is gone, and what it thought with it.
+    pub(super) fn drop_votes(&mut self, id: ServerId) {
+        self.inquiries.remove(&id);
+        for inquiry in self.inquiries.values_mut() {
+            inquiry.votes.remove(&id);
+        }
+    }
+
+    /// Counts, and acts on it.
+    fn decide(&mut self, now: Instant, subject: ServerId) {
+        let own = self.own_opinion(subject);
+        let Some(inquiry) = self.inquiries.get_mut(&subject) else {
+            return;
+        };
+        let count = inquiry.count(own);
+        let complete = count.asked == 0 || inquiry.asked + ANSWER_WITHIN <= now;
+        if own == Opinion::Down && complete && count.is_verdict() {
+            return self.verdict(now, subject);
+        }
+        if count.is_contested() {
+            inquiry.contested.get_or_insert(now);
+        } else {
+            inquiry.contested = None;
+        }
+        if own == Opinion::Up && count.down == 0 && complete {
+            self.inquiries.remove(&subject);
+        }
+    }
+
+    /// The observers agree: the server is gone, and all shall hear it.
+    fn verdict(&mut self, now: Instant, subject: ServerId) {
+        self.inquiries.remove(&subject);
+        if let Some(&record) = self.view.live(subject) {
+            let record = Record { state: State::Dead, ..record };
+            self.learn(now, News { record, verdict: true }, None);
+        }
+    }
+
+    pub(super) fn inquiries_due(&self) -> Option<Instant> {
+        let due = |inquiry: &Inquiry| {
+            let again = inquiry.asked + if inquiry.votes.values().any(|vote| *vote == Vote::Asked) {
+                ANSWER_WITHIN
+            } else {
+                ASK_AGAIN
+            };
+            inquiry.contested.filter(|_| !inquiry.reinforced).map_or(again, |at| again.min(at + REINFORCE_AFTER))
+        };
+        self.inquiries.values().map(due).min()
+    }
+
+    fn ask_again(&mut self, now: Instant, subject: ServerId) {
+        let up = self.own_opinion(subject) == Opinion::Up;
+        let Some(inquiry) = self.inquiries.get_mut(&subject).filter(|inquiry| inquiry.asked + ASK_AGAIN <= now) else {
+            return;
+        };
+        if !up {
+            self.inquire(now, subject);
+        } else if inquiry.contested.is_some() {
+            inquiry.asked = now;
+        } else {
+            self.inquiries.remove(&subject);
+        }
+    }
+
+    pub(super) fn check_inquiries(&mut self, now: Instant) {
+        for subject in self.inquiries.keys().copied().collect::<Vec<_>>() {
+            let Some(inquiry) = self.inquiries.get_mut(&subject) else {
+                continue;
+            };
+            if inquiry.contested.is_some_and(|since| since + REINFORCE_AFTER <= now) && !inquiry.reinforced {
+                inquiry.reinforced = true;
+                self.changed_mind(now, subject);
+                continue;
+            }
+            if inquiry.asked + ANSWER_WITHIN <= now {
+                for vote in inquiry.votes.values_mut().filter(|vote| **vote == Vote::Asked) {
+                    *vote = Vote::Unreachable;
+                }
+                self.decide(now, subject);
+            }
+            self.ask_again(now, subject);
+        }
+        self.end_sweep(now);
+    }
+}
