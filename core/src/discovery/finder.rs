@@ -19,8 +19,8 @@ const GAPS: [Duration; 4] =
     [Duration::from_millis(200), Duration::from_millis(300), Duration::from_millis(500), Duration::from_secs(1)];
 /// Questions that can still be answered.
 const OPEN: usize = 16;
-/// The most servers that are told of.
-const MAX_FOUND: usize = 64;
+/// The most servers that a finder tells of.
+pub const MAX_FOUND: usize = 64;
 
 /// A client that looks for servers.
 #[derive(Debug)]

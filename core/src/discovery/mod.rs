@@ -33,7 +33,7 @@ use core::net::SocketAddr;
 use crate::Incarnation;
 pub use announcer::{Announcer, Config};
 pub use beacon::{BeaconKey, LENGTH, Refusal};
-pub use finder::Finder;
+pub use finder::{Finder, MAX_FOUND};
 pub use group::{BadGroup, Group};
 pub use interface::{Face, Interface, Reach};
 pub use replay::WINDOW;
