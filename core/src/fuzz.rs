@@ -8,10 +8,7 @@ use bytes::Bytes;
 
 use crate::{
     Incarnation, Instant, Rng, ServerId,
-    discovery::{
-        self, Announcer, BeaconKey, Config, Face, Finder, Group, Interface, Output, Reach,
-        beacon::Beacon,
-    },
+    discovery::{self, Announcer, BeaconKey, Config, Face, Finder, Group, Interface, Output, Reach, beacon::Beacon},
     session::{ClusterKey, Credentials, Event, Role, Session, StaticKey},
     wire::Frame,
 };

@@ -10,7 +10,7 @@ use std::{
 
 use circuit_core::{
     Incarnation, Rng, Url,
-    discovery::{self as core_discovery, Announcer, Group, Reach},
+    discovery::{Announcer, Group, Reach},
     node::{Config, Snapshot},
     session::{ClusterKey, Credentials, StaticKey},
 };
@@ -98,7 +98,7 @@ impl Server {
             let reach = Reach { listen, advertise: config.advertise };
             let rng = Rng::new(parts.seed).fork("discovery");
             let own = Incarnation { id, start };
-            let announcer = Announcer::new(core_discovery::Config { own, reach, group }, &config.key, rng);
+            let announcer = Announcer::new(circuit_core::discovery::Config { own, reach, group }, &config.key, rng);
             discovery::announce(net.clone(), group, announcer, parts.wall, questions.clone())
         });
         let driver = Driver::new(node, credentials, parts.seed, net, host, listener, to_answer);

@@ -224,7 +224,8 @@ fn halves_that_were_apart_find_each_other_again() {
             host.found.clear();
         }
         world.run(40);
-        let across = world.hosts.iter().enumerate().any(|(own, host)| host.found.iter().any(|other| other % 2 != own % 2));
+        let across =
+            world.hosts.iter().enumerate().any(|(own, host)| host.found.iter().any(|other| other % 2 != own % 2));
         assert!(across, "seed {seed}");
     }
 }

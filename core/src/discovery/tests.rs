@@ -67,10 +67,8 @@ fn word() -> impl Strategy<Value = Word> {
     let ip = prop_oneof![any::<[u8; 4]>().prop_map(IpAddr::from), any::<[u8; 16]>().prop_map(IpAddr::from)];
     let dialled = |addr: &SocketAddr| beacon::can_be_dialled(*addr) && addr.ip() == addr.ip().to_canonical();
     let addr = (ip, 1..=u16::MAX).prop_map(|(ip, port)| SocketAddr::new(ip, port)).prop_filter("dialled", dialled);
-    let place = (1..=u64::MAX, any::<u32>(), addr).prop_map(|(id, start, addr)| Place {
-        incarnation: Incarnation { id: ServerId(id), start },
-        addr,
-    });
+    let place = (1..=u64::MAX, any::<u32>(), addr)
+        .prop_map(|(id, start, addr)| Place { incarnation: Incarnation { id: ServerId(id), start }, addr });
     prop_oneof![
         place.clone().prop_map(Word::Announce),
         any::<u32>().prop_map(Word::Query),
@@ -313,8 +311,7 @@ fn an_interface_is_used_if_it_can_multicast_or_is_loopback() {
 
 #[test]
 fn a_server_names_on_each_interface_what_can_be_dialled_there() {
-    let all =
-        [interface(1, "127.0.0.1"), interface(1, "::1"), interface(2, "10.0.0.1"), interface(2, "fd00::1")];
+    let all = [interface(1, "127.0.0.1"), interface(1, "::1"), interface(2, "10.0.0.1"), interface(2, "fd00::1")];
     let named = |group: &str, listen: &str, advertise: Option<&str>| {
         let reach = Reach { listen: listen.parse().unwrap(), advertise: advertise.map(|addr| addr.parse().unwrap()) };
         let faces = reach.faces(&all, group.parse().unwrap());
