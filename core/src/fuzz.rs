@@ -2,11 +2,13 @@
 //! one spelling. They live here so that tests can run them too.
 
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 
 use bytes::Bytes;
 
 use crate::{
-    Instant, Rng,
+    Incarnation, Instant, Rng, ServerId,
+    discovery::{self, Announcer, BeaconKey, Config, Face, Finder, Group, Interface, Output, Reach, beacon::Beacon},
     session::{ClusterKey, Credentials, Event, Role, Session, StaticKey},
     wire::Frame,
 };
@@ -64,6 +66,44 @@ fn frames(record: &[u8]) {
     assert!(record.starts_with(&written));
 }
 
+/// Datagrams from a stranger and from one who has the key, to a server and to a
+/// client: no panic, one spelling, and no answer larger than its question.
+pub fn beacon(input: &[u8]) {
+    let Some((&mode, rest)) = input.split_first() else {
+        return;
+    };
+    let key = ClusterKey::public();
+    let mut packet = rest.to_vec();
+    if mode & 1 == 1 {
+        packet.resize(discovery::LENGTH, 0);
+        BeaconKey::of(&key).restamp(&mut packet);
+    }
+    if let Ok(beacon) = Beacon::open(&packet, &BeaconKey::of(&key)) {
+        assert_eq!(packet, beacon.seal(&BeaconKey::of(&key)));
+    }
+    let Ok(group) = Group::new(SocketAddr::from(([228, 8, 8, 8], 7711))) else {
+        return;
+    };
+    let from = SocketAddr::from(([10, 0, 0, 1], 1));
+    let (addr, loopback) = (from.ip(), mode & 2 == 2);
+    let interface = Interface { index: 1, addr, up: true, multicast: true, loopback, point_to_point: false };
+    let reach = Reach { listen: from, advertise: None };
+    let own = Incarnation { id: ServerId(1), start: 1 };
+    let mut announcer = Announcer::new(Config { own, reach, group }, &key, Rng::from_number(1));
+    announcer.handle_up(Instant::ZERO, Face { interface, addr: from });
+    // Its own time, so that what it says is looked at.
+    let wall = packet.get(8..16).and_then(|sent| sent.try_into().ok()).map_or(0, u64::from_be_bytes);
+    let heard = announcer.handle_datagram(Instant::ZERO, wall, 1, from, &packet);
+    let answers = core::iter::from_fn(|| announcer.poll_output());
+    for answer in answers {
+        assert!(heard.is_ok() && matches!(answer, Output::Send { packet: answer, .. } if answer.len() <= packet.len()));
+    }
+    let later = Instant::from_micros(1_000_000);
+    let mut finder = Finder::new(group, &key, Rng::from_number(1), Instant::ZERO, later);
+    finder.handle_up(interface);
+    assert!(finder.handle_datagram(1, &packet).is_err(), "it asked nothing");
+}
+
 fn pair() -> (Session, Session) {
     let rng = Rng::from_number(1);
     let credentials = |label| Credentials::new(&ClusterKey::public(), StaticKey::generate(&mut rng.fork(label)));
@@ -104,6 +144,7 @@ mod tests {
         #[test]
         fn the_bodies_hold_on_any_input(input in prop::collection::vec(any::<u8>(), 0..400)) {
             super::session(&input);
+            super::beacon(&input);
         }
     }
 }

@@ -8,6 +8,7 @@ extern crate alloc;
 pub mod calls;
 pub mod client;
 pub mod codec;
+pub mod discovery;
 pub mod effect;
 pub mod elements;
 mod error;

@@ -4,6 +4,7 @@
 //! [`circuit_core::session::Session`]s, runs processes, and keeps time.
 
 pub mod client;
+mod discovery;
 mod driver;
 mod host;
 mod journal;
@@ -14,6 +15,7 @@ mod server;
 mod state;
 mod wire;
 
+pub use circuit_core::discovery::{BadGroup, Group};
 pub use client::{Circuit, Dial};
 pub use driver::Clock;
 pub use host::{Host, LocalHost};

@@ -9,7 +9,8 @@ use std::{
 };
 
 use circuit_core::{
-    Url,
+    Incarnation, Rng, Url,
+    discovery::{Announcer, Group, Reach},
     node::{Config, Snapshot},
     session::{ClusterKey, Credentials, StaticKey},
 };
@@ -19,7 +20,7 @@ use tokio::{
 };
 
 use crate::{
-    Host, LocalHost, Net, TokioNet,
+    Host, LocalHost, Net, TokioNet, discovery,
     driver::{Driver, Question},
     journal::Journal,
     keys::system_rng,
@@ -33,6 +34,8 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// What others dial, where that differs from where it listens.
     pub advertise: Option<SocketAddr>,
+    /// Where it announces itself, and listens for others that do.
+    pub discover: Option<Group>,
     /// The key of the circuit.
     pub key: ClusterKey,
     /// Where it keeps who it is and what it did; without, every start is a new
@@ -47,6 +50,7 @@ pub struct Server {
     url: Url,
     questions: mpsc::Sender<Question>,
     task: JoinHandle<()>,
+    discovery: Option<JoinHandle<()>>,
     _state: Option<StateDir>,
 }
 
@@ -66,7 +70,7 @@ impl Server {
             }
             None => (Identity { key: StaticKey::generate(&mut rng), start: 1 }, None),
         };
-        let parts = Parts { identity, seed: rng.seed(), wall: wall_clock() };
+        let parts = Parts { identity, seed: rng.seed(), wall: wall_clock };
         let mut server = Self::start_with(TokioNet, LocalHost::new(journal), &config, parts).await?;
         server._state = state;
         Ok(server)
@@ -83,14 +87,24 @@ impl Server {
             .listen(config.listen)
             .await
             .map_err(|error| io::Error::new(error.kind(), format!("cannot listen at {}: {error}", config.listen)))?;
-        let addr = config.advertise.unwrap_or(N::local_addr(&listener)?);
+        let listen = N::local_addr(&listener)?;
+        let addr = config.advertise.unwrap_or(listen);
         let credentials = Credentials::new(&config.key, parts.identity.key);
         let id = credentials.server_id();
-        let node = Config { id, start: parts.identity.start, addr, wall: parts.wall, keeps_log: config.var.is_some() };
+        let start = parts.identity.start;
+        let node = Config { id, start, addr, wall: (parts.wall)(), keeps_log: config.var.is_some() };
         let (questions, to_answer) = mpsc::channel(16);
+        let discovery = config.discover.map(|group| {
+            let reach = Reach { listen, advertise: config.advertise };
+            let rng = Rng::new(parts.seed).fork("discovery");
+            let own = Incarnation { id, start };
+            let announcer = Announcer::new(circuit_core::discovery::Config { own, reach, group }, &config.key, rng);
+            discovery::announce(net.clone(), group, announcer, parts.wall, questions.clone())
+        });
         let driver = Driver::new(node, credentials, parts.seed, net, host, listener, to_answer);
         let task = tokio::spawn(driver.run());
-        Ok(Self { url: Url { addr, pid: std::process::id(), id }, questions, task, _state: None })
+        let url = Url { addr, pid: std::process::id(), id };
+        Ok(Self { url, questions, task, discovery, _state: None })
     }
 
     /// Where it can be dialled.
@@ -124,6 +138,9 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
+        if let Some(discovery) = &self.discovery {
+            discovery.abort();
+        }
     }
 }
 
@@ -131,11 +148,12 @@ impl Drop for Server {
 pub(crate) struct Parts {
     pub(crate) identity: Identity,
     pub(crate) seed: [u8; 32],
-    /// Microseconds since 1970.
-    pub(crate) wall: u64,
+    /// Tells microseconds since 1970.
+    pub(crate) wall: fn() -> u64,
 }
 
-fn wall_clock() -> u64 {
+/// Microseconds since 1970.
+pub(crate) fn wall_clock() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

@@ -10,8 +10,9 @@ use std::{
 };
 
 use circuit_core::{
-    Error, Incarnation, ServerId, Url,
+    Error, Incarnation, Rng, ServerId, Url,
     client::{CallId, Client, Request, Target},
+    discovery::Group,
     session::{ClusterKey, Credentials, StaticKey},
     wire::op::{LogRecord, Member, Op, Reply},
 };
@@ -22,15 +23,25 @@ use super::{
     call::{Call, closed, unexpected},
     driver::{Command, Driver, Refusal, establish},
 };
-use crate::{Clock, Net, TokioNet, system_rng};
+use crate::{Clock, Net, TokioNet, discovery, server::wall_clock, system_rng};
 
 /// How to reach a circuit.
 #[derive(Clone, Debug)]
 pub struct Dial {
-    targets: Vec<Target>,
+    places: Places,
     key: ClusterKey,
     label: Option<String>,
 }
+
+/// Where servers are.
+#[derive(Clone, Debug)]
+enum Places {
+    Given(Vec<Target>),
+    Asked { group: Group, within: Duration },
+}
+
+/// How long a client looks for servers, if nobody says otherwise.
+const WITHIN: Duration = Duration::from_secs(5);
 
 impl Dial {
     /// Through the server at `url`, and no other at that address.
@@ -40,7 +51,25 @@ impl Dial {
 
     /// Through any of `targets`; the first that answers.
     pub const fn targets(targets: Vec<Target>) -> Self {
-        Self { targets, key: ClusterKey::public(), label: None }
+        Self::through(Places::Given(targets))
+    }
+
+    /// Through any server that answers in a multicast group within five seconds.
+    pub const fn discover(group: Group) -> Self {
+        Self::through(Places::Asked { group, within: WITHIN })
+    }
+
+    /// Looks for servers for so long, where it has to.
+    #[must_use]
+    pub const fn within(mut self, longest: Duration) -> Self {
+        if let Places::Asked { within, .. } = &mut self.places {
+            *within = longest;
+        }
+        self
+    }
+
+    const fn through(places: Places) -> Self {
+        Self { places, key: ClusterKey::public(), label: None }
     }
 
     /// With the circuit's key; without, only a circuit without a key answers.
@@ -77,6 +106,50 @@ impl fmt::Display for DialError {
 }
 
 impl std::error::Error for DialError {}
+
+/// Servers to dial, one after the other.
+enum Seeking {
+    Given(std::vec::IntoIter<Target>),
+    Asked { found: mpsc::Receiver<Target>, group: Group, within: Duration },
+}
+
+impl Seeking {
+    fn start<N: Net>(net: &N, dial: &Dial, rng: Rng) -> Result<Self, DialError> {
+        match dial.places {
+            Places::Given(ref targets) => Ok(Self::Given(targets.clone().into_iter())),
+            Places::Asked { group, within } => {
+                let found = discovery::find(net.clone(), group, &dial.key, rng, within, wall_clock);
+                let found = found.map_err(|error| DialError { target: None, why: Refusal::Io(error) })?;
+                Ok(Self::Asked { found, group, within })
+            }
+        }
+    }
+
+    /// The next one; none when there will be no more.
+    async fn next(&mut self) -> Option<Target> {
+        match self {
+            Self::Given(targets) => targets.next(),
+            Self::Asked { found, .. } => found.recv().await,
+        }
+    }
+
+    /// Those that are known now.
+    fn rest(&mut self) -> Vec<Target> {
+        match self {
+            Self::Given(targets) => targets.collect(),
+            Self::Asked { found, .. } => std::iter::from_fn(|| found.try_recv().ok()).collect(),
+        }
+    }
+
+    /// What to say if there is none at all.
+    fn nobody(&self) -> DialError {
+        let why = match *self {
+            Self::Given(_) => Refusal::Io(io::Error::new(io::ErrorKind::NotFound, "none is known")),
+            Self::Asked { group, within, .. } => Refusal::Unanswered { group, within },
+        };
+        DialError { target: None, why }
+    }
+}
 
 /// A connection to a circuit; clones share it. It ends with the last of them,
 /// or with [`Circuit::close`].
@@ -121,15 +194,18 @@ impl Circuit {
         let mut rng = system_rng().map_err(|error| DialError { target: None, why: Refusal::Io(error) })?;
         let credentials = Credentials::new(&dial.key, StaticKey::generate(&mut rng));
         let (clock, sessions) = (Clock::start(), rng.fork("sessions"));
-        let nobody = io::Error::new(io::ErrorKind::NotFound, "none is known");
-        let mut failure = DialError { target: None, why: Refusal::Io(nobody) };
-        for (turn, &target) in dial.targets.iter().enumerate() {
-            let session = sessions.fork(&format!("first {turn}"));
+        let mut seeking = Seeking::start(&net, &dial, rng.fork("discovery"))?;
+        let mut failure = seeking.nobody();
+        let mut targets = Vec::new();
+        while let Some(target) = seeking.next().await {
+            let session = sessions.fork(&format!("first {}", targets.len()));
+            targets.push(target);
             match establish(net.clone(), target, credentials.clone(), session, clock).await {
                 Ok(ready) => {
-                    let mut targets = dial.targets.clone();
-                    targets.rotate_left(turn);
                     let label = dial.label.unwrap_or_else(default_label);
+                    // Who answered, first; then those that may yet; then those that failed.
+                    targets.rotate_right(1);
+                    targets.splice(1..1, seeking.rest());
                     let client = Client::new(label, targets, rng.seed());
                     let (commands, to_obey) = mpsc::unbounded_channel();
                     let first = ready.1.id;

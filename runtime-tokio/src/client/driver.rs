@@ -15,6 +15,7 @@ use bytes::Bytes;
 use circuit_core::{
     Error, ErrorKind, Rng, ServerId,
     client::{CallId, Client, Event, Output, Request, Target},
+    discovery::{Group, WINDOW},
     session::{self, Closed, Credentials, Event as SessionEvent, Failure, Peer, Role, Session},
     wire::Frame,
 };
@@ -51,6 +52,13 @@ pub enum Refusal {
     Io(io::Error),
     /// The handshake's.
     Session(Failure),
+    /// Nobody answered that could be believed.
+    Unanswered {
+        /// Where it was asked.
+        group: Group,
+        /// For how long.
+        within: Duration,
+    },
 }
 
 pub(super) struct Driver<N: Net> {
@@ -344,6 +352,11 @@ impl std::fmt::Display for Refusal {
         match self {
             Self::Io(error) => error.fmt(f),
             Self::Session(failure) => failure.fmt(f),
+            Self::Unanswered { group, within } => write!(
+                f,
+                "nobody answered at {group} within {within:?}: is a server started with '-discover {group}' and the \
+                 same key, where multicast gets to, and are the clocks within {WINDOW:?} of each other?"
+            ),
         }
     }
 }

@@ -16,8 +16,10 @@ use std::{
 };
 
 use circuit_core::{
-    Instant, Rng,
+    Epoch, Incarnation, Instant, Rng,
+    discovery::Place,
     links::LinkId,
+    membership::{Record, State},
     node::{Config, Input, Node, Output},
     session::{Credentials, Role, Session},
     wire::Frame,
@@ -67,6 +69,8 @@ enum News<S> {
 
 /// What the owner of a server asks it.
 pub(crate) enum Question {
+    /// Here is a server that was discovered.
+    Found(Place),
     /// Look at the node.
     Look(Box<dyn FnOnce(&Node) + Send>),
     /// End, and say when that is done.
@@ -154,6 +158,11 @@ impl<N: Net, H: Host> Driver<N, H> {
 
     fn answer(&mut self, question: Question) -> Option<oneshot::Sender<()>> {
         match question {
+            Question::Found(Place { incarnation: Incarnation { id, start }, addr }) => {
+                let epoch = Epoch { start, rise: 0 };
+                self.node.learn(Record { id, epoch, state: State::Alive, addr });
+                None
+            }
             Question::Look(look) => {
                 look(&self.node);
                 None
