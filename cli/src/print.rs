@@ -1,15 +1,25 @@
 //! What goes to standard output.
 
 use std::{
+    future::Future,
     io::{self, IsTerminal, Write},
     mem,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::{Args, ValueEnum};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+};
 use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
-use tokio::io::{AsyncWriteExt, Stdout};
+use tokio::{
+    io::{AsyncWriteExt, Stdout},
+    task::{JoinHandle, spawn_blocking},
+};
+
+use crate::fault::Fault;
 
 /// What is gathered before it is written.
 const GATHERED: usize = 64 * 1024;
@@ -37,6 +47,8 @@ pub(crate) struct Out {
     gathered: Vec<u8>,
     format: Format,
     pieces: Pieces,
+    /// Ends when nobody reads any more.
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Out {
@@ -47,6 +59,7 @@ impl Out {
             gathered: Vec::new(),
             format: format.format,
             pieces: Pieces::default(),
+            reader: None,
         }
     }
 
@@ -102,10 +115,29 @@ impl Out {
         }
     }
 
+    /// Waits for something to print, unless nobody is left to read it: then the
+    /// command is over.
+    pub(crate) async fn wanted<T>(&mut self, something: impl Future<Output = T>) -> Result<T, Fault> {
+        // A thread of its own waits; it ends with the program.
+        let reader = self.reader.get_or_insert_with(|| spawn_blocking(until_reader_is_gone));
+        tokio::select! {
+            biased;
+            something = something => Ok(something),
+            _ = reader => Err(Fault::quiet(0)),
+        }
+    }
+
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
         self.stdout.write_all(&mem::take(&mut self.gathered)).await?;
         self.stdout.flush().await
     }
+}
+
+/// Returns when nobody can read standard output any more.
+fn until_reader_is_gone() {
+    let stdout = io::stdout();
+    // Asked for nothing, poll tells only of errors and of a closed end.
+    while poll(&mut [PollFd::new(&stdout, PollFlags::empty())], None) == Err(Errno::INTR) {}
 }
 
 /// Prints outside of a runtime.

@@ -52,7 +52,7 @@ impl OnCircuit for Log {
         let server = client.within(client.circuit.server(self.anchor.server));
         let (mut after, mut wait) = (0, false);
         loop {
-            let (missed, records) = server.log(after, wait).await.map_err(&fault)?;
+            let (missed, records) = out.wanted(server.log(after, wait)).await?.map_err(&fault)?;
             if missed > 0 {
                 warn(&format!("{missed} operations are no longer kept"));
             }

@@ -64,7 +64,7 @@ impl OnCircuit for Stderr {
 /// What was written here counts as read there.
 async fn copy(mut output: Output, format: FormatArgs, fault: impl Fn(Error) -> Fault) -> Result<u8, Fault> {
     let mut out = Out::new(format);
-    while let Some(bytes) = output.next().await.map_err(&fault)? {
+    while let Some(bytes) = out.wanted(output.next()).await?.map_err(&fault)? {
         out.piece(&bytes).await?;
     }
     out.end_of_pieces().await?;

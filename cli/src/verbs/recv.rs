@@ -36,11 +36,12 @@ impl OnCircuit for Recv {
     async fn run(self, client: &Client) -> Result<u8, Fault> {
         let fault = tried("recv", &self.anchor);
         let channel = client.anchor(&self.anchor)?.chan().map_err(&fault)?;
-        let message = if self.try_only { channel.try_recv().await } else { channel.recv().await };
-        let mut message = message.map_err(&fault)?;
         let mut out = Out::new(self.format);
         // A message that nobody reads was not received.
-        let unprinted = |error| Fault::from(error).with_status(FAILED);
+        let unread = |fault: Fault| fault.with_status(FAILED);
+        let unprinted = |error| unread(Fault::from(error));
+        let message = async { if self.try_only { channel.try_recv().await } else { channel.recv().await } };
+        let mut message = out.wanted(message).await.map_err(unread)?.map_err(&fault)?;
         while let Some(bytes) = message.next().await.map_err(&fault)? {
             out.piece(&bytes).await.map_err(unprinted)?;
         }
