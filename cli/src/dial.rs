@@ -151,7 +151,7 @@ pub(crate) trait OnCircuit {
 
 /// Dials, runs the verb, and hangs up in good order.
 pub(crate) fn on_circuit<V: OnCircuit>(mut verb: V) -> Result<u8, Fault> {
-    logging::start(tracing::Level::WARN);
+    logging::start(tracing::Level::WARN)?;
     verb.prepare()?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Fault::failed(format!("no runtime: {}", plain(&error))))?;

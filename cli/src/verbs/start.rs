@@ -75,7 +75,7 @@ struct Started {
 
 impl Start {
     pub(crate) fn run(self) -> Result<u8, Fault> {
-        logging::start(Level::INFO);
+        logging::start(Level::INFO)?;
         self.refuse_what_is_missing()?;
         let runtime = runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Fault::failed(format!("no runtime: {}", plain(&error))))?;

@@ -62,6 +62,7 @@ fn the_environment_is_checked_as_the_options_are() {
         ("CIRCUIT=nowhere circuit ls /", "no such file"),
         ("CIRCUIT=. circuit ls /", "directory"),
         ("echo nonsense > url; CIRCUIT=url circuit ls /", "begins with circuit://"),
+        ("CIRCUIT_LOG=loud circuit ls /", "no level of logs"),
         ("CIRCUIT= circuit ls /", "there is no server to dial"),
         ("CIRCUIT_DISCOVER=10.0.0.1:1 circuit ls /", "not a multicast address"),
         ("CIRCUIT_DISCOVER=228.8.8.8:7711 circuit start", "no discovery"),
