@@ -1,2 +1,41 @@
-//! cli
-fn main() {}
+//! `circuit`: the server and the command line, in one binary.
+//!
+//! The command line is a front end to the client library and nothing more.
+//! [`args`] says what can be written, [`verbs`] holds one file for each verb;
+//! what several of them share is here beside them: how a circuit is dialled,
+//! how a [`fault::Fault`] is told, how things are printed.
+
+mod address;
+mod args;
+mod argv;
+mod dial;
+mod fault;
+mod files;
+mod interrupt;
+mod logging;
+mod print;
+mod shapes;
+mod signals;
+mod spec;
+mod stdin;
+mod verbs;
+
+use std::{env, process::ExitCode};
+
+use clap::{CommandFactory, FromArgMatches};
+
+use crate::args::Cli;
+
+fn main() -> ExitCode {
+    let mut command = Cli::command();
+    let args = argv::rewrite(env::args_os(), &argv::long_options(&mut command));
+    let parsed = command.try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
+    let result = match parsed {
+        Ok(cli) => verbs::run(cli.verb),
+        Err(error) => argv::refused(&error),
+    };
+    match result {
+        Ok(status) => ExitCode::from(status),
+        Err(fault) => fault.tell(),
+    }
+}

@@ -7,7 +7,7 @@ use circuit_core::{
     AnchorPath, Error, ErrorKind, ServerId,
     client::Request,
     codec,
-    wire::op::{Kind, Op, ProcSpec, Reply, Stat},
+    wire::op::{Kind, LogRecord, Op, ProcSpec, Reply, Stat},
 };
 
 use super::{
@@ -132,7 +132,7 @@ impl Anchor {
 
     async fn list_root(&self, deep: bool) -> Result<Vec<Entry>, Error> {
         let mut entries = Vec::new();
-        for member in self.circuit.members().await?.members {
+        for member in self.circuit.members_within(self.deadline).await?.members {
             let anchor = Self { at: Some(AnchorPath::of_server(member.id)), ..self.clone() };
             let beneath = if deep { Box::pin(anchor.list(true)).await } else { Ok(Vec::new()) };
             match beneath {
@@ -222,6 +222,20 @@ impl Anchor {
     pub async fn scrub(&self) -> Result<(), Error> {
         let at = self.place("the root cannot be removed")?;
         self.ask(Op::Scrub(at.path.clone()), Bytes::new()).await.map(drop)
+    }
+
+    /// What the server of this anchor executed after its operation `after`, and
+    /// how many that were asked for it has forgotten. If there is none yet and
+    /// it may `wait`, as soon as there is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] at the root; those of the host and the connection.
+    pub async fn log(&self, after: u64, wait: bool) -> Result<(u64, Vec<LogRecord>), Error> {
+        self.place("the root keeps no log: every server keeps its own")?;
+        match self.ask(Op::Log { after, wait }, Bytes::new()).await? {
+            Reply::Log { missed, records } => Ok((missed, records)),
+            other => Err(unexpected(&other)),
+        }
     }
 
     pub(super) const fn circuit(&self) -> &Circuit {

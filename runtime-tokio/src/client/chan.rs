@@ -102,6 +102,12 @@ impl Chan {
         }
     }
 
+    /// Begins a message that is written piece by piece, if a receiver takes it
+    /// at once; otherwise it ends with `WouldBlock`.
+    pub fn try_sender(&self) -> Sending {
+        self.stream_to(Op::Send { path: self.path(), try_only: true })
+    }
+
     fn stream_to(&self, op: Op) -> Sending {
         let host = self.0.server_id().unwrap_or(circuit_core::ServerId::DIAL_IN);
         Sending::start(self.0.circuit(), host, op, self.0.deadline())

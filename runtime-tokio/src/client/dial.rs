@@ -14,7 +14,7 @@ use circuit_core::{
     client::{CallId, Client, Request, Target},
     discovery::Group,
     session::{ClusterKey, Credentials, StaticKey},
-    wire::op::{LogRecord, Member, Op, Reply},
+    wire::op::{Member, Op, Reply},
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -243,21 +243,12 @@ impl Circuit {
     /// # Errors
     /// Those of the connection.
     pub async fn members(&self) -> Result<Members, Error> {
-        match self.ask(ServerId::DIAL_IN, Op::Members, None).await? {
-            Reply::Members { observer, events, members } => Ok(Members { observer, events, members }),
-            other => Err(unexpected(&other)),
-        }
+        self.members_within(None).await
     }
 
-    /// What `server` executed after its operation `after`, and how many that
-    /// were asked for it has forgotten. If there is none yet and it may `wait`,
-    /// as soon as there is.
-    ///
-    /// # Errors
-    /// Those of the host and the connection.
-    pub async fn log(&self, server: ServerId, after: u64, wait: bool) -> Result<(u64, Vec<LogRecord>), Error> {
-        match self.ask(server, Op::Log { after, wait }, None).await? {
-            Reply::Log { missed, records } => Ok((missed, records)),
+    pub(super) async fn members_within(&self, deadline: Option<Duration>) -> Result<Members, Error> {
+        match self.ask(ServerId::DIAL_IN, Op::Members, deadline).await? {
+            Reply::Members { observer, events, members } => Ok(Members { observer, events, members }),
             other => Err(unexpected(&other)),
         }
     }

@@ -1,0 +1,184 @@
+//! How a circuit is dialled: the options of every verb that does, and what
+//! happens before and after the verb itself.
+
+use std::{env, path::PathBuf, time::Duration};
+
+use circuit_core::{Error, Url, session::Failure};
+use circuit_tokio::{
+    Circuit, Dial,
+    client::{Anchor, DialError, Refusal},
+};
+use clap::Args;
+use tokio::{runtime, time};
+
+use crate::{
+    args::{AnchorArg, Group},
+    fault::{Fault, plain},
+    files,
+    interrupt::Interrupts,
+    logging,
+};
+
+/// How to reach the circuit.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct DialArgs {
+    /// The server to dial: circuit://HOST:PORT/PID/Qid
+    #[arg(short = 'd', long, value_name = "URL")]
+    dial: Option<Url>,
+
+    /// Find a server by this multicast group
+    #[arg(long, value_name = "GROUP:PORT")]
+    discover: Option<Group>,
+
+    /// The file that holds the circuit's key
+    #[arg(long, value_name = "FILE")]
+    hmac: Option<PathBuf>,
+
+    /// How long a call may take: 500ms, 30s, 5m
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+}
+
+impl DialArgs {
+    /// The server to dial, by the first of the ways that is given.
+    fn url(&self) -> Result<Url, Fault> {
+        if let Some(url) = self.dial {
+            return Ok(url);
+        }
+        if let Some(group) = self.discover {
+            return Err(no_discovery(group));
+        }
+        if let Some(file) = files::named_by("CIRCUIT") {
+            return files::read_url(&file);
+        }
+        if let Some(group) = group_of_environment()? {
+            return Err(no_discovery(group));
+        }
+        let hint = "name one with -d URL, or write its URL to a file and set CIRCUIT to the file's name";
+        Err(Fault::usage("there is no server to dial").hint(hint))
+    }
+}
+
+/// The multicast group that CIRCUIT_DISCOVER names; an empty one names none.
+pub(crate) fn group_of_environment() -> Result<Option<Group>, Fault> {
+    let Some(group) = env::var_os("CIRCUIT_DISCOVER").filter(|group| !group.is_empty()) else {
+        return Ok(None);
+    };
+    let group = group.to_string_lossy();
+    let group = group.parse().map_err(|why| Fault::usage(format!("CIRCUIT_DISCOVER is {group}: {why}")))?;
+    Ok(Some(group))
+}
+
+/// Servers cannot be found by multicast yet.
+pub(crate) fn no_discovery(group: Group) -> Fault {
+    Fault::usage(format!("servers cannot be found by multicast at {} yet: this version has no discovery", group.0))
+        .hint("name a server by its URL, with -d or CIRCUIT; CIRCUIT_DISCOVER must be unset")
+}
+
+/// A circuit that was dialled.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) circuit: Circuit,
+    timeout: Option<Duration>,
+}
+
+impl Client {
+    async fn dial(args: &DialArgs) -> Result<Self, Fault> {
+        let url = args.url()?;
+        let key = files::key(args.hmac.as_deref())?;
+        let dial = Dial::url(url);
+        let dial = match &key {
+            Some(key) => dial.key(key.clone()),
+            None => dial,
+        };
+        let dialled = Circuit::dial(dial);
+        let dialled = match args.timeout {
+            Some(timeout) => time::timeout(timeout, dialled).await,
+            None => Ok(dialled.await),
+        };
+        let dialled = dialled.map_err(|_| Fault::system(format!("no server at {url}: the time is over")))?;
+        let circuit = dialled.map_err(|error| refused(url, &error, key.is_some()))?;
+        Ok(Self { circuit, timeout: args.timeout })
+    }
+
+    /// The anchor that was named, with the deadline that was.
+    pub(crate) fn anchor(&self, path: &AnchorArg) -> Result<Anchor, Fault> {
+        let anchor = self.circuit.anchor(path.as_str()).map_err(|error| Fault::of(path, &error))?;
+        Ok(self.within(anchor))
+    }
+
+    /// The same anchor, with the deadline that was named.
+    pub(crate) fn within(&self, anchor: Anchor) -> Anchor {
+        match self.timeout {
+            Some(timeout) => anchor.within(timeout),
+            None => anchor,
+        }
+    }
+}
+
+fn refused(url: Url, error: &DialError, with_key: bool) -> Fault {
+    let what = match &error.why {
+        Refusal::Io(error) => plain(error),
+        Refusal::Session(failure) => failure.to_string(),
+    };
+    let hint = match (&error.why, with_key) {
+        (Refusal::Session(Failure::WrongServer { .. }), _) => "another server has that address now: take its URL",
+        (Refusal::Session(_), true) => "the server must be started with the same key",
+        (Refusal::Session(_), false) => "the circuit may have a key: name its file with -hmac or CIRCUIT_HMAC",
+        (Refusal::Io(_), _) => "start one with 'circuit start -a HOST:PORT'",
+    };
+    Fault::system(format!("no server at {url}: {what}")).hint(hint)
+}
+
+/// What is done on a circuit.
+pub(crate) trait OnCircuit {
+    /// Whether it knows what to do when the user interrupts it.
+    const MINDS_INTERRUPTS: bool = false;
+    /// What it exits with for a fault, if that is always the same.
+    const FAULT: Option<u8> = None;
+
+    /// How to reach the circuit.
+    fn dialling(&self) -> &DialArgs;
+
+    /// What can be done, and be wrong, before a server is dialled.
+    fn prepare(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// Does it; the status to exit with.
+    async fn run(self, client: &Client) -> Result<u8, Fault>;
+}
+
+/// Dials, runs the verb, and hangs up in good order.
+pub(crate) fn on_circuit<V: OnCircuit>(mut verb: V) -> Result<u8, Fault> {
+    logging::start(tracing::Level::WARN)?;
+    verb.prepare()?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Fault::failed(format!("no runtime: {}", plain(&error))))?;
+    let result = runtime.block_on(async {
+        let client = Client::dial(verb.dialling()).await?;
+        let result = if V::MINDS_INTERRUPTS {
+            verb.run(&client).await
+        } else {
+            let mut interrupts = Interrupts::new()?;
+            tokio::select! {
+                result = verb.run(&client) => result,
+                signal = interrupts.next() => Err(Fault::quiet(128 + signal)),
+            }
+        };
+        client.circuit.close().await;
+        result
+    });
+    // A read of standard input may still be under way: it is not waited for.
+    runtime.shutdown_background();
+    match V::FAULT {
+        Some(status) => result.map_err(|fault| fault.with_status(status)),
+        None => result,
+    }
+}
+
+/// The words by which a user knows what was tried.
+pub(crate) fn tried(verb: &str, at: impl std::fmt::Display) -> impl Fn(Error) -> Fault {
+    let tried = format!("{verb} {at}");
+    move |error| Fault::of(&tried, &error)
+}

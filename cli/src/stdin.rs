@@ -1,0 +1,37 @@
+//! Standard input, as a stream to a host.
+
+use bytes::BytesMut;
+use circuit_core::{Error, wire::op::Reply};
+use circuit_tokio::client::Sending;
+use tokio::io::AsyncReadExt;
+
+use crate::fault::{Fault, plain};
+
+/// The most that is read at once.
+const PIECE: usize = 64 * 1024;
+
+/// Copies standard input to a stream. If the call is answered before the input
+/// ends, that answer.
+pub(crate) async fn feed(
+    sending: &mut Sending,
+    fault: &impl Fn(Error) -> Fault,
+) -> Result<Option<Result<Reply, Error>>, Fault> {
+    let mut stdin = tokio::io::stdin();
+    let mut buffer = BytesMut::new();
+    loop {
+        buffer.reserve(PIECE);
+        let count = tokio::select! {
+            biased;
+            answer = sending.ended() => return Ok(Some(answer)),
+            read = stdin.read_buf(&mut buffer) => read.map_err(|error| unreadable(&error))?,
+        };
+        if count == 0 {
+            return Ok(None);
+        }
+        sending.write(buffer.split().freeze()).await.map_err(fault)?;
+    }
+}
+
+pub(crate) fn unreadable(error: &std::io::Error) -> Fault {
+    Fault::failed(format!("standard input: {}", plain(error)))
+}

@@ -1,0 +1,44 @@
+//! The verbs, one file each.
+
+pub(crate) mod chan;
+pub(crate) mod keygen;
+pub(crate) mod log;
+pub(crate) mod ls;
+pub(crate) mod mkproc;
+pub(crate) mod output;
+pub(crate) mod peek;
+pub(crate) mod recv;
+pub(crate) mod run;
+pub(crate) mod scrub;
+pub(crate) mod send;
+pub(crate) mod signal;
+pub(crate) mod start;
+pub(crate) mod stdin;
+pub(crate) mod wait;
+pub(crate) mod waitall;
+
+use crate::{args::Verb, dial::on_circuit, fault::Fault};
+
+/// Does what a verb says; the status to exit with.
+pub(crate) fn run(verb: Verb) -> Result<u8, Fault> {
+    match verb {
+        Verb::Start(verb) => verb.run(),
+        Verb::Keygen(verb) => verb.run(),
+        Verb::Ls(verb) => on_circuit(verb),
+        Verb::Peek(verb) => on_circuit(verb),
+        Verb::Scrub(verb) => on_circuit(verb),
+        Verb::Mkproc(verb) => on_circuit(verb),
+        Verb::Stdin(verb) => on_circuit(verb),
+        Verb::Stdout(verb) => on_circuit(verb),
+        Verb::Stderr(verb) => on_circuit(verb),
+        Verb::Signal(verb) => on_circuit(verb),
+        Verb::Wait(verb) => on_circuit(verb),
+        Verb::Waitall(verb) => on_circuit(verb),
+        Verb::Mkchan(verb) => on_circuit(verb),
+        Verb::Send(verb) => on_circuit(verb),
+        Verb::Recv(verb) => on_circuit(verb),
+        Verb::Close(verb) => on_circuit(verb),
+        Verb::Log(verb) => on_circuit(verb),
+        Verb::Run(verb) => on_circuit(verb),
+    }
+}

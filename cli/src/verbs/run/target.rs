@@ -1,0 +1,128 @@
+//! One process of a `run`: made, attached to, waited for, removed.
+
+use std::{convert::Infallible, future, io, sync::Arc};
+
+use circuit_core::{
+    Error, ErrorKind,
+    wire::op::{How, ProcSpec, StdinSpec},
+};
+use circuit_tokio::client::{Anchor, Output, Proc};
+use tokio::sync::watch;
+
+use super::{
+    CIRCUIT,
+    show::{Lane, Show, Stream},
+};
+use crate::{fault::Fault, stdin::feed};
+
+/// The signal that no process survives.
+pub(super) const KILL: i32 = 9;
+/// The operating system found no such file.
+const NO_ENTRY: i32 = 2;
+
+/// Where a process will stand, and what its output is marked with.
+pub(super) struct Target {
+    pub(super) name: String,
+    pub(super) at: Anchor,
+}
+
+/// Why a process is not attached to any more.
+enum Lost {
+    Call(Error),
+    /// What it prints can be written nowhere.
+    Output(io::Error),
+}
+
+impl Target {
+    /// Runs it; the status to exit with.
+    pub(super) async fn run(self, spec: Arc<ProcSpec>, show: Arc<Show>, signals: watch::Receiver<i32>) -> u8 {
+        let status = match self.at.make_proc(&spec).await {
+            Ok(process) => self.attend(&process, spec.stdin, &show, signals).await,
+            Err(error) => self.blame(&error),
+        };
+        show.status(&self.name, status).await;
+        status
+    }
+
+    /// Attends to the process until it has ended, and removes it.
+    async fn attend(&self, process: &Proc, stdin: StdinSpec, show: &Show, signals: watch::Receiver<i32>) -> u8 {
+        let ended = tokio::select! {
+            ended = self.follow(process, show) => ended,
+            never = feed_and_signal(process, stdin, signals) => match never {},
+        };
+        if ended.is_err() {
+            // Nobody is there for it any more. It may have ended by itself.
+            let _ = process.signal(KILL).await;
+        }
+        let removed = self.at.scrub().await;
+        match (ended, removed) {
+            (Ok(_), Err(error)) if error.kind != ErrorKind::NotFound => self.blame(&error),
+            (Ok(How::Code(code)), _) => u8::try_from(code & 0xff).unwrap_or(CIRCUIT),
+            (Ok(How::Signal { number, .. }), _) => u8::try_from(128 + number).unwrap_or(CIRCUIT),
+            (Err(Lost::Call(error)), _) => self.blame(&error),
+            (Err(Lost::Output(error)), _) => {
+                let fault = Fault::from(error);
+                fault.tell();
+                // As if the command itself had written to the closed pipe.
+                if fault.status() == 0 { 128 + 13 } else { CIRCUIT }
+            }
+        }
+    }
+
+    /// Copies its output until that and the process have ended.
+    async fn follow(&self, process: &Proc, show: &Show) -> Result<How, Lost> {
+        let stdout = copy(process.stdout(), show, Lane::new(&self.name, Stream::Stdout));
+        let stderr = copy(process.stderr(), show, Lane::new(&self.name, Stream::Stderr));
+        let wait = async { process.wait().await.map_err(Lost::Call) };
+        let (stat, (), ()) = tokio::try_join!(wait, stdout, stderr)?;
+        match stat.exit {
+            Some(exit) => Ok(exit.how),
+            None => Err(Lost::Call(Error::new(ErrorKind::Invalid, "the process has ended, and nobody knows how"))),
+        }
+    }
+
+    /// Says what the circuit, or the system, has against running it.
+    fn blame(&self, error: &Error) -> u8 {
+        Fault::of(format!("run on {}", self.name), error).tell();
+        match error.kind {
+            ErrorKind::SpawnFailed(NO_ENTRY) => 127,
+            ErrorKind::SpawnFailed(_) => 126,
+            _ => CIRCUIT,
+        }
+    }
+}
+
+async fn copy(mut output: Output, show: &Show, mut lane: Lane) -> Result<(), Lost> {
+    while let Some(bytes) = output.next().await.map_err(Lost::Call)? {
+        show.piece(&mut lane, &bytes).await.map_err(Lost::Output)?;
+    }
+    show.end_of(lane).await.map_err(Lost::Output)?;
+    output.finish().await.map(drop).map_err(Lost::Call)
+}
+
+/// Brings the process what comes from here; the process alone says when it is
+/// over.
+async fn feed_and_signal(process: &Proc, stdin: StdinSpec, mut signals: watch::Receiver<i32>) -> Infallible {
+    let feeding = async {
+        if stdin == StdinSpec::Pipe {
+            let mut sending = process.stdin();
+            let fault = |error: Error| Fault::of("stdin", &error);
+            // That it reads no more is no fault of it.
+            if matches!(feed(&mut sending, &fault).await, Ok(None)) {
+                let _ = sending.finish().await;
+            }
+        }
+        future::pending().await
+    };
+    let signalling = async {
+        while signals.changed().await.is_ok() {
+            let signal = *signals.borrow_and_update();
+            let _ = process.signal(signal).await;
+        }
+        future::pending().await
+    };
+    tokio::select! {
+        never = feeding => never,
+        never = signalling => never,
+    }
+}

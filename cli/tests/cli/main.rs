@@ -1,0 +1,11 @@
+//! The command line, as a shell runs it, on real servers.
+
+mod bad_input;
+mod channels;
+mod keys;
+mod output;
+mod processes;
+mod readme;
+mod run;
+mod serve;
+mod support;

@@ -1,0 +1,77 @@
+//! How a server begins and ends.
+
+use rustix::process::Signal;
+
+use crate::support::Bed;
+
+#[test]
+fn a_signal_ends_a_server_in_good_order() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let bed = Bed::new();
+        let server = bed.start("-a 127.0.0.1 -hmac .hmac");
+        server.signal(signal);
+        assert_eq!(server.end(), (Some(0), String::new()), "the URL stands alone on standard output");
+    }
+}
+
+#[test]
+fn a_directory_belongs_to_one_server_which_is_the_same_after_a_crash() {
+    let bed = Bed::new();
+    let server = bed.start("-a 127.0.0.1 -hmac .hmac -var state");
+    let (url, anchor) = (server.url.clone(), server.anchor.clone());
+    let refused = bed.sh("circuit start -a 127.0.0.1 -hmac .hmac -var state");
+    refused.fails("a second server", 1, "another server is using it");
+    server.signal(Signal::KILL);
+    server.end();
+    let port = url.split([':', '/']).nth(4).expect("a port");
+    let again = bed.start(&format!("-a 127.0.0.1:{port} -hmac .hmac -var state"));
+    assert_eq!(again.anchor, anchor);
+    // The old URL still dials, though the process is another.
+    assert_eq!(bed.ok(&format!("circuit ls -d {url} /")), format!("{anchor}\n"));
+}
+
+#[test]
+fn another_server_at_an_old_address_does_not_answer_for_the_first() {
+    let bed = Bed::new();
+    let server = bed.start("-a 127.0.0.1 -hmac .hmac");
+    let port = server.url.split([':', '/']).nth(4).expect("a port").to_owned();
+    let url = server.url.clone();
+    server.signal(Signal::TERM);
+    server.end();
+    let _other = bed.start(&format!("-a 127.0.0.1:{port} -hmac .hmac"));
+    bed.fails(&format!("circuit ls -d {url} /"), 3, "answered where");
+}
+
+#[test]
+fn a_taken_address_is_an_error_that_names_it() {
+    let bed = Bed::new();
+    let server = bed.start("-a 127.0.0.1 -hmac .hmac");
+    let port = server.url.split([':', '/']).nth(4).expect("a port");
+    let refused = bed.sh(&format!("circuit start -a 127.0.0.1:{port}"));
+    refused.fails("the same address", 1, &format!("cannot listen at 127.0.0.1:{port}: "));
+}
+
+#[test]
+fn what_others_dial_may_differ_from_what_is_bound() {
+    let bed = Bed::new();
+    let server = bed.start("-a 127.0.0.1 -hmac .hmac -advertise 192.0.2.7:4000");
+    assert!(server.url.starts_with("circuit://192.0.2.7:4000/"), "{}", server.url);
+}
+
+#[test]
+fn the_log_tells_who_did_what_and_follows() {
+    let bed = Bed::with_servers(1);
+    bed.ok("circuit mkchan $X/a/b 1; circuit mkchan $X/c 1");
+    bed.sh("circuit mkchan $X/c 1");
+    let log = bed.ok("circuit log $X");
+    let fields: Vec<Vec<&str>> = log.lines().map(|line| line.split('\t').collect()).collect();
+    let x = bed.anchor();
+    let told: Vec<(&str, String, &str)> =
+        fields.iter().map(|line| (line[2], line[3].replace(x, ""), line[4])).collect();
+    let expected = [("mkchan", "/a/b", "ok"), ("mkchan", "/c", "ok"), ("mkchan", "/c", "already exists")];
+    assert_eq!(told, expected.map(|(verb, path, outcome)| (verb, path.to_owned(), outcome)));
+    assert_eq!(bed.ok("circuit log $X/a").lines().count(), 1, "of an anchor, what is at it and beneath");
+    assert!(bed.ok("circuit log -o json $X/a").contains("\"Seq\":1,"));
+    let followed = bed.ok("circuit log -f $X/d | head -n 1 & circuit mkchan $X/d 0; wait");
+    assert!(followed.contains("mkchan"), "{followed}");
+}
