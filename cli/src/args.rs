@@ -1,7 +1,7 @@
 //! What can be written on the command line: the verbs, and the kinds of
 //! arguments that several of them take.
 
-use std::{fmt, net::SocketAddr, str::FromStr};
+use std::{fmt, str::FromStr};
 
 use circuit_core::{AnchorPath, BadPath};
 use clap::{Parser, Subcommand};
@@ -91,21 +91,5 @@ impl FromStr for Glob {
             None => (text, false),
         };
         Ok(Self { anchor: anchor.parse()?, deep })
-    }
-}
-
-/// The UDP multicast group by which servers are found.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Group(pub(crate) SocketAddr);
-
-impl FromStr for Group {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let addr: SocketAddr = text.parse().map_err(|_| "it is not of the form ADDRESS:PORT".to_owned())?;
-        match (addr.ip().is_multicast(), addr.port()) {
-            (false, _) => Err(format!("{} is not a multicast address, as 228.8.8.8 is one", addr.ip())),
-            (true, 0) => Err("a group has a port from 1 to 65535".to_owned()),
-            (true, _) => Ok(Self(addr)),
-        }
     }
 }

@@ -1,18 +1,18 @@
 //! How a circuit is dialled: the options of every verb that does, and what
 //! happens before and after the verb itself.
 
-use std::{env, path::PathBuf, time::Duration};
+use std::{env, fmt, path::PathBuf, time::Duration};
 
 use circuit_core::{Error, Url, session::Failure};
 use circuit_tokio::{
-    Circuit, Dial,
+    Circuit, Dial, Group,
     client::{Anchor, DialError, Refusal},
 };
 use clap::Args;
 use tokio::{runtime, time};
 
 use crate::{
-    args::{AnchorArg, Group},
+    args::AnchorArg,
     fault::{Fault, plain},
     files,
     interrupt::Interrupts,
@@ -40,22 +40,38 @@ pub(crate) struct DialArgs {
 }
 
 impl DialArgs {
-    /// The server to dial, by the first of the ways that is given.
-    fn url(&self) -> Result<Url, Fault> {
+    /// Where to dial, by the first of the ways that is given.
+    fn way(&self) -> Result<Way, Fault> {
         if let Some(url) = self.dial {
-            return Ok(url);
+            return Ok(Way::Url(url));
         }
         if let Some(group) = self.discover {
-            return Err(no_discovery(group));
+            return Ok(Way::Group(group));
         }
         if let Some(file) = files::named_by("CIRCUIT") {
-            return files::read_url(&file);
+            return files::read_url(&file).map(Way::Url);
         }
         if let Some(group) = group_of_environment()? {
-            return Err(no_discovery(group));
+            return Ok(Way::Group(group));
         }
         let hint = "name one with -d URL, or write its URL to a file and set CIRCUIT to the file's name";
         Err(Fault::usage("there is no server to dial").hint(hint))
+    }
+}
+
+/// A way to a server.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Url(Url),
+    Group(Group),
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(url) => url.fmt(f),
+            Self::Group(group) => write!(f, "multicast group {group}"),
+        }
     }
 }
 
@@ -69,12 +85,6 @@ pub(crate) fn group_of_environment() -> Result<Option<Group>, Fault> {
     Ok(Some(group))
 }
 
-/// Servers cannot be found by multicast yet.
-pub(crate) fn no_discovery(group: Group) -> Fault {
-    Fault::usage(format!("servers cannot be found by multicast at {} yet: this version has no discovery", group.0))
-        .hint("name a server by its URL, with -d or CIRCUIT; CIRCUIT_DISCOVER must be unset")
-}
-
 /// A circuit that was dialled.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -84,9 +94,12 @@ pub(crate) struct Client {
 
 impl Client {
     async fn dial(args: &DialArgs) -> Result<Self, Fault> {
-        let url = args.url()?;
+        let way = args.way()?;
         let key = files::key(args.hmac.as_deref())?;
-        let dial = Dial::url(url);
+        let dial = match way {
+            Way::Url(url) => Dial::url(url),
+            Way::Group(group) => Dial::discover(group),
+        };
         let dial = match &key {
             Some(key) => dial.key(key.clone()),
             None => dial,
@@ -96,8 +109,8 @@ impl Client {
             Some(timeout) => time::timeout(timeout, dialled).await,
             None => Ok(dialled.await),
         };
-        let dialled = dialled.map_err(|_| Fault::system(format!("no server at {url}: the time is over")))?;
-        let circuit = dialled.map_err(|error| refused(url, &error, key.is_some()))?;
+        let dialled = dialled.map_err(|_| Fault::system(format!("no server at {way}: the time is over")))?;
+        let circuit = dialled.map_err(|error| refused(way, &error, key.is_some()))?;
         Ok(Self { circuit, timeout: args.timeout })
     }
 
@@ -116,18 +129,23 @@ impl Client {
     }
 }
 
-fn refused(url: Url, error: &DialError, with_key: bool) -> Fault {
+fn refused(way: Way, error: &DialError, with_key: bool) -> Fault {
     let what = match &error.why {
         Refusal::Io(error) => plain(error),
         Refusal::Session(failure) => failure.to_string(),
+        Refusal::Unanswered { within, .. } => format!("nobody answered within {} s", within.as_secs_f32()),
     };
     let hint = match (&error.why, with_key) {
         (Refusal::Session(Failure::WrongServer { .. }), _) => "another server has that address now: take its URL",
         (Refusal::Session(_), true) => "the server must be started with the same key",
         (Refusal::Session(_), false) => "the circuit may have a key: name its file with -hmac or CIRCUIT_HMAC",
         (Refusal::Io(_), _) => "start one with 'circuit start -a HOST:PORT'",
+        (Refusal::Unanswered { .. }, true) => "servers must have the same key and -discover, and a clock that is right",
+        (Refusal::Unanswered { .. }, false) => {
+            "servers must have the same -discover; with a key, name its file with -hmac"
+        }
     };
-    Fault::system(format!("no server at {url}: {what}")).hint(hint)
+    Fault::system(format!("no server at {way}: {what}")).hint(hint)
 }
 
 /// What is done on a circuit.
@@ -178,7 +196,7 @@ pub(crate) fn on_circuit<V: OnCircuit>(mut verb: V) -> Result<u8, Fault> {
 }
 
 /// The words by which a user knows what was tried.
-pub(crate) fn tried(verb: &str, at: impl std::fmt::Display) -> impl Fn(Error) -> Fault {
+pub(crate) fn tried(verb: &str, at: impl fmt::Display) -> impl Fn(Error) -> Fault {
     let tried = format!("{verb} {at}");
     move |error| Fault::of(&tried, &error)
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use circuit_core::wire::op::{ChanStat, Exit, How, Phase, ProcStat, ServerStat, Stat};
+use circuit_core::wire::op::{ChanStat, Exit, How, Phase, ProcStat, ServerStat, Stat, SubscriptionStat};
 use serde::Serialize;
 
 use crate::signals;
@@ -14,6 +14,7 @@ pub(crate) enum Shape {
     Server(ServerShape),
     Chan(ChanShape),
     Proc(ProcShape),
+    Subscription(SubscriptionShape),
 }
 
 impl From<Stat> for Shape {
@@ -22,6 +23,7 @@ impl From<Stat> for Shape {
             Stat::Server(stat) => Self::Server(stat.into()),
             Stat::Chan(stat) => Self::Chan(stat.into()),
             Stat::Proc(stat) => Self::Proc(stat.into()),
+            Stat::Subscription(stat) => Self::Subscription(stat.into()),
         }
     }
 }
@@ -54,6 +56,20 @@ impl From<ServerStat> for ServerShape {
             streams: stat.streams,
             bytes: stat.bytes,
         }
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct SubscriptionShape {
+    source: &'static str,
+    pending: u64,
+    closed: bool,
+}
+
+impl From<SubscriptionStat> for SubscriptionShape {
+    fn from(stat: SubscriptionStat) -> Self {
+        Self { source: stat.source.word(), pending: stat.pending, closed: stat.closed }
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use circuit_core::{
-    Incarnation, Rng, Url,
+    Incarnation, Rng, Target, Url,
     discovery::{Announcer, Group, Reach},
     node::{Config, Snapshot},
     session::{ClusterKey, Credentials, StaticKey},
@@ -36,6 +36,8 @@ pub struct ServerConfig {
     pub advertise: Option<SocketAddr>,
     /// Where it announces itself, and listens for others that do.
     pub discover: Option<Group>,
+    /// Servers whose circuit it joins, now and whenever they are not there.
+    pub join: Vec<Target>,
     /// The key of the circuit.
     pub key: ClusterKey,
     /// Where it keeps who it is and what it did; without, every start is a new
@@ -92,7 +94,8 @@ impl Server {
         let credentials = Credentials::new(&config.key, parts.identity.key);
         let id = credentials.server_id();
         let start = parts.identity.start;
-        let node = Config { id, start, addr, wall: (parts.wall)(), keeps_log: config.var.is_some() };
+        let (wall, seeds) = ((parts.wall)(), config.join.clone());
+        let node = Config { id, start, addr, wall, seeds, keeps_log: config.var.is_some() };
         let (questions, to_answer) = mpsc::channel(16);
         let discovery = config.discover.map(|group| {
             let reach = Reach { listen, advertise: config.advertise };
@@ -125,7 +128,7 @@ impl Server {
         let _ = (&mut self.task).await;
     }
 
-    /// Stops it: every peer is told.
+    /// Stops it: it leaves the circuit, and every peer is told.
     pub async fn stop(mut self) {
         let (done, stopped) = oneshot::channel();
         if self.questions.send(Question::Stop(done)).await.is_ok() {

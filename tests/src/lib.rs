@@ -19,7 +19,14 @@ pub const fn loopback() -> SocketAddr {
 
 /// A server on loopback.
 pub async fn server(key: &ClusterKey) -> Server {
-    let config = ServerConfig { listen: loopback(), advertise: None, discover: None, key: key.clone(), var: None };
+    let config = ServerConfig {
+        listen: loopback(),
+        advertise: None,
+        discover: None,
+        join: Vec::new(),
+        key: key.clone(),
+        var: None,
+    };
     Server::start(config).await.expect("a server")
 }
 

@@ -15,8 +15,14 @@ fn group(number: u8) -> Group {
 }
 
 async fn server(group: Group, key: &ClusterKey) -> Server {
-    let config =
-        ServerConfig { listen: loopback(), advertise: None, discover: Some(group), key: key.clone(), var: None };
+    let config = ServerConfig {
+        listen: loopback(),
+        advertise: None,
+        discover: Some(group),
+        join: Vec::new(),
+        key: key.clone(),
+        var: None,
+    };
     Server::start(config).await.expect("a server")
 }
 
@@ -107,6 +113,7 @@ async fn a_client_goes_on_to_the_next_when_the_first_cannot_be_dialled() {
         listen: loopback(),
         advertise: Some(nobody),
         discover: Some(group(7)),
+        join: Vec::new(),
         key: key.clone(),
         var: None,
     };

@@ -74,7 +74,7 @@ fn ip(line: &str) -> Result<(), String> {
 async fn server(group: Group, key: ClusterKey, found: oneshot::Sender<Vec<IpAddr>>, end: oneshot::Receiver<()>) {
     let any = if group.addr().is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let listen = any.parse().expect("an address");
-    let config = ServerConfig { listen, advertise: None, discover: Some(group), key, var: None };
+    let config = ServerConfig { listen, advertise: None, discover: Some(group), join: Vec::new(), key, var: None };
     let server = Server::start(config).await.expect("a server");
     let others = loop {
         let members = server.snapshot().await.expect("it runs").members;

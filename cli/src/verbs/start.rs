@@ -5,8 +5,8 @@ use std::{
     path::PathBuf,
 };
 
-use circuit_core::{Url, session::ClusterKey};
-use circuit_tokio::{Server, ServerConfig};
+use circuit_core::{Target, Url, session::ClusterKey};
+use circuit_tokio::{Group, Server, ServerConfig};
 use clap::Args;
 use serde::Serialize;
 use tokio::runtime;
@@ -14,8 +14,7 @@ use tracing::Level;
 
 use crate::{
     address::{self, Address},
-    args::Group,
-    dial::{group_of_environment, no_discovery},
+    dial::group_of_environment,
     fault::{Fault, plain},
     files,
     interrupt::Interrupts,
@@ -84,12 +83,6 @@ impl Start {
 
     /// What can be asked for and does not work yet is never ignored.
     fn refuse_what_is_missing(&self) -> Result<(), Fault> {
-        if let Some(group) = self.discover.map_or_else(group_of_environment, |group| Ok(Some(group)))? {
-            return Err(no_discovery(group));
-        }
-        if !self.join.is_empty() {
-            return Err(Fault::usage("-j: joining a circuit is not in this version").hint("start it without -j"));
-        }
         if self.docker {
             return Err(Fault::usage("-docker: containers are not in this version").hint("start it without -docker"));
         }
@@ -146,6 +139,8 @@ impl Start {
             return Err(Fault::usage(what).hint(hint));
         }
         let key = key.unwrap_or_else(ClusterKey::public);
-        Ok(ServerConfig { listen, advertise, key, var: self.var.clone() })
+        let join = self.join.iter().map(|url| Target::from(*url)).collect();
+        let discover = self.discover.map_or_else(group_of_environment, |group| Ok(Some(group)))?;
+        Ok(ServerConfig { listen, advertise, discover, join, key, var: self.var.clone() })
     }
 }

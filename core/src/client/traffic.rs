@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Client, MAX_TRUTHS, Event, Front, Output, Timer, call::Call};
+use super::{Client, Event, Front, MAX_TRUTHS, Output, Timer, call::Call};
 use crate::{
     Error, ErrorKind, Instant, ServerId, codec,
     wire::{

@@ -106,13 +106,7 @@ impl Elements {
     }
 
     /// A command: make a subscription, at a time when `present` are there.
-    pub fn subscribe(
-        &mut self,
-        key: CallKey,
-        id: ElementId,
-        source: Source,
-        present: impl Iterator<Item = ServerId>,
-    ) {
+    pub fn subscribe(&mut self, key: CallKey, id: ElementId, source: Source, present: impl Iterator<Item = ServerId>) {
         let subscription = Subscription::new(source, present, &mut self.out);
         self.elements.insert(id, Element::Subscription(Box::new(subscription)));
         self.subscriptions.insert(id);

@@ -367,14 +367,7 @@ impl Links {
     /// Both ends have said who they are: decides which link to this server
     /// stays. Each server's own dials replace each other; of two that met, the
     /// one that the lower id dialled stays, as both ends find alike.
-    fn greeted(
-        &mut self,
-        now: Instant,
-        link: LinkId,
-        peer: ServerId,
-        dialled: Option<SocketAddr>,
-        hello: Hello,
-    ) {
+    fn greeted(&mut self, now: Instant, link: LinkId, peer: ServerId, dialled: Option<SocketAddr>, hello: Hello) {
         let other = Other::Server(peer, hello.epoch);
         if peer == self.me {
             return self.close(now, link, CloseReason::Done);

@@ -253,8 +253,7 @@ impl Membership {
     }
 
     pub(super) fn check_edges(&mut self, now: Instant) {
-        let due: Vec<ServerId> =
-            self.edges.iter().filter(|(_, edge)| edge.next <= now).map(|(&id, _)| id).collect();
+        let due: Vec<ServerId> = self.edges.iter().filter(|(_, edge)| edge.next <= now).map(|(&id, _)| id).collect();
         let mut lost = false;
         for id in due {
             lost |= self.check_edge(now, id);

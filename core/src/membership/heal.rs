@@ -127,10 +127,13 @@ impl Heal {
 
     /// Nobody answers at an address.
     pub(super) fn unreached(&mut self, addr: SocketAddr) -> Vec<Output> {
-        self.end_joins(|join| join.target.addr == addr && join.id.is_none(), |join| {
-            let detail = format!("no server of this circuit answers at {}", join.target.addr);
-            Error::new(ErrorKind::Unreachable, detail)
-        })
+        self.end_joins(
+            |join| join.target.addr == addr && join.id.is_none(),
+            |join| {
+                let detail = format!("no server of this circuit answers at {}", join.target.addr);
+                Error::new(ErrorKind::Unreachable, detail)
+            },
+        )
     }
 
     pub(super) fn cancel(&mut self, key: CallKey, why: ErrorKind) -> Vec<Output> {
@@ -138,10 +141,13 @@ impl Heal {
     }
 
     fn late(&mut self, now: Instant) -> Vec<Output> {
-        self.end_joins(|join| join.until <= now, |join| {
-            let detail = format!("{} answers, and did not tell who is with it in time", join.target.addr);
-            Error::new(ErrorKind::Unreachable, detail)
-        })
+        self.end_joins(
+            |join| join.until <= now,
+            |join| {
+                let detail = format!("{} answers, and did not tell who is with it in time", join.target.addr);
+                Error::new(ErrorKind::Unreachable, detail)
+            },
+        )
     }
 
     fn end_joins(&mut self, which: impl Fn(&Join) -> bool, error: impl Fn(&Join) -> Error) -> Vec<Output> {

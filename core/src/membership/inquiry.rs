@@ -236,11 +236,8 @@ impl Membership {
 
     pub(super) fn inquiries_due(&self) -> Option<Instant> {
         let due = |inquiry: &Inquiry| {
-            let again = inquiry.asked + if inquiry.votes.values().any(|vote| *vote == Vote::Asked) {
-                ANSWER_WITHIN
-            } else {
-                ASK_AGAIN
-            };
+            let again = inquiry.asked
+                + if inquiry.votes.values().any(|vote| *vote == Vote::Asked) { ANSWER_WITHIN } else { ASK_AGAIN };
             inquiry.contested.filter(|_| !inquiry.reinforced).map_or(again, |at| again.min(at + REINFORCE_AFTER))
         };
         self.inquiries.values().map(due).min()

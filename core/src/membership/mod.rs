@@ -34,11 +34,7 @@ use core::{net::SocketAddr, time::Duration};
 use bytes::Bytes;
 
 use crate::{
-    Epoch, Error, Instant, Rng, ServerId, Target,
-    calls::CallKey,
-    codec::DecodeError,
-    links::LinkId,
-    wire::op::Reply,
+    Epoch, Error, Instant, Rng, ServerId, Target, calls::CallKey, codec::DecodeError, links::LinkId, wire::op::Reply,
 };
 use admission::Admission;
 use edges::{Edge, Peer};
@@ -271,6 +267,13 @@ impl Membership {
     pub fn add_seed(&mut self, now: Instant, target: Target) {
         self.heal.add(target);
         self.set_timer(now);
+    }
+
+    /// A command: somebody is at `target`, perhaps; try once, if it is not here.
+    pub fn meet(&mut self, target: Target) {
+        if target.expect.is_none_or(|id| self.view.live(id).is_none()) {
+            self.out.push_back(Output::Reach(target));
+        }
     }
 
     /// A command: leave. [`Output::Left`] follows when enough have heard of it,

@@ -2,7 +2,11 @@
 
 use core::time::Duration;
 
-use super::{Event, MAX_SERVERS, Membership, Output, Record, State, message::{Message, News}, rings::Rings};
+use super::{
+    Event, MAX_SERVERS, Membership, Output, Record, State,
+    message::{Message, News},
+    rings::Rings,
+};
 use crate::{Epoch, Instant, ServerId};
 
 /// How long somebody whose death is known second-hand has to refute it.

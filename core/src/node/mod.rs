@@ -205,6 +205,12 @@ impl Node {
         self.route(now);
     }
 
+    /// A command: somebody is at `target`, perhaps; join it, if it is not here.
+    pub fn meet(&mut self, now: Instant, target: Target) {
+        self.membership.meet(target);
+        self.route(now);
+    }
+
     /// A command: leave the circuit, and end. The neighbours hear of it, all
     /// sessions are closed, and [`Output::Ended`] follows, after a second at
     /// most; what is not answered by then never will be.

@@ -1,8 +1,7 @@
 //! A client in the world.
 
 use circuit_core::{
-    Instant, Rng,
-    Target,
+    Instant, Rng, Target,
     client::{Client, Output},
 };
 

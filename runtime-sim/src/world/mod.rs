@@ -16,9 +16,9 @@ use std::{
 
 use circuit_core::{
     Instant, Rng,
-    node::Node,
     client::{CallId, Client, Event},
     membership as member,
+    node::Node,
 };
 
 use crate::{

@@ -4,14 +4,14 @@ use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use circuit_core::{
-    AnchorPath, Error, ErrorKind, ServerId,
+    AnchorPath, Error, ErrorKind, ServerId, Target,
     client::Request,
     codec,
-    wire::op::{Kind, LogRecord, Op, ProcSpec, Reply, Stat},
+    wire::op::{Kind, LogRecord, Op, ProcSpec, Reply, Source, Stat},
 };
 
 use super::{
-    Chan, Circuit, Proc,
+    Chan, Circuit, Proc, Subscription,
     call::{Call, Pending, unexpected},
 };
 
@@ -45,6 +45,8 @@ pub enum Element {
     Chan(Chan),
     /// A process.
     Proc(Proc),
+    /// A subscription.
+    Subscription(Subscription),
 }
 
 impl Anchor {
@@ -172,6 +174,57 @@ impl Anchor {
         self.proc()
     }
 
+    /// Makes a subscription to servers that join or leave, as the server of
+    /// this anchor sees them. One to joins first lists who is there.
+    ///
+    /// # Errors
+    /// As [`Anchor::make_chan`].
+    pub async fn subscribe(&self, source: Source) -> Result<Subscription, Error> {
+        let at = self.place("a subscription cannot be made at /: it is no server's")?;
+        self.ask(Op::Subscribe { path: at.path.clone(), source }, Bytes::new()).await?;
+        self.subscription(source)
+    }
+
+    /// A handle of the subscription here, whether or not there is one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] at the root.
+    pub fn subscription(&self, source: Source) -> Result<Subscription, Error> {
+        self.place("no element stands at /")?;
+        Ok(Subscription::new(self.clone(), source))
+    }
+
+    /// Makes the circuit of this anchor's server and that of the server at
+    /// `target` one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unreachable`] if nobody answers there.
+    pub async fn join(&self, target: Target) -> Result<(), Error> {
+        self.place("/ is no server")?;
+        self.ask(Op::Join(target), Bytes::new()).await.map(drop)
+    }
+
+    /// Ends this anchor's server: it leaves the circuit.
+    ///
+    /// # Errors
+    /// Those of the host and the connection.
+    pub async fn suicide(&self) -> Result<(), Error> {
+        self.place("/ is no server")?;
+        self.ask(Op::Suicide, Bytes::new()).await.map(drop)
+    }
+
+    /// What this anchor's server does now, in words.
+    ///
+    /// # Errors
+    /// Those of the host and the connection.
+    pub async fn stack(&self) -> Result<String, Error> {
+        self.place("/ is no server")?;
+        match self.ask(Op::Stack, Bytes::new()).await? {
+            Reply::Text(text) => Ok(text),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// A handle of the channel here, whether or not there is one.
     ///
     /// # Errors
@@ -199,6 +252,7 @@ impl Anchor {
             Stat::Server(_) => Element::Server(self.clone()),
             Stat::Chan(_) => Element::Chan(self.chan()?),
             Stat::Proc(_) => Element::Proc(self.proc()?),
+            Stat::Subscription(stat) => Element::Subscription(self.subscription(stat.source)?),
         })
     }
 

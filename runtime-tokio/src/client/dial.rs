@@ -10,8 +10,8 @@ use std::{
 };
 
 use circuit_core::{
-    Error, Incarnation, Rng, ServerId, Url,
-    client::{CallId, Client, Request, Target},
+    Error, Incarnation, Rng, ServerId, Target, Url,
+    client::{CallId, Client, Request},
     discovery::Group,
     session::{ClusterKey, Credentials, StaticKey},
     wire::op::{Member, Op, Reply},

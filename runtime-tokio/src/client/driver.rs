@@ -13,8 +13,8 @@ use std::{
 
 use bytes::Bytes;
 use circuit_core::{
-    Error, ErrorKind, Rng, ServerId,
-    client::{CallId, Client, Event, Output, Request, Target},
+    Error, ErrorKind, Rng, ServerId, Target,
+    client::{CallId, Client, Event, Output, Request},
     discovery::{Group, WINDOW},
     session::{self, Closed, Credentials, Event as SessionEvent, Failure, Peer, Role, Session},
     wire::Frame,

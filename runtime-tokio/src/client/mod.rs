@@ -18,12 +18,14 @@ mod dial;
 mod driver;
 mod proc;
 mod stream;
+mod subscription;
 
 pub use anchor::{Anchor, Element, Entry};
 pub use call::Pending;
 pub use chan::{Chan, Message, Sent};
-pub use circuit_core::client::Target;
+pub use circuit_core::Target;
 pub use dial::{Circuit, Dial, DialError, Members};
 pub use driver::Refusal;
 pub use proc::{Output, Proc};
 pub use stream::{Receiving, Sending};
+pub use subscription::{Happened, Subscription};

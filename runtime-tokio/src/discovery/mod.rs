@@ -7,8 +7,7 @@ pub(crate) mod sockets;
 use std::{io, time::Duration};
 
 use circuit_core::{
-    Rng,
-    client::Target,
+    Rng, Target,
     discovery::{Announcer, Finder, Group, MAX_FOUND, Output, Place},
     session::ClusterKey,
 };

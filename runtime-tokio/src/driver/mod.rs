@@ -16,10 +16,10 @@ use std::{
 };
 
 use circuit_core::{
-    Epoch, Incarnation, Instant, Rng,
+    Incarnation, Instant, Rng, Target,
     discovery::Place,
     links::LinkId,
-    membership::{Record, State},
+    membership,
     node::{Config, Input, Node, Output},
     session::{Credentials, Role, Session},
     wire::Frame,
@@ -91,6 +91,9 @@ pub(crate) struct Driver<N: Net, H: Host> {
     inbox: mpsc::Receiver<News<N::Stream>>,
     to_inbox: mpsc::Sender<News<N::Stream>>,
     questions: mpsc::Receiver<Question>,
+    /// Who waits for the end.
+    stopping: Vec<oneshot::Sender<()>>,
+    ended: bool,
 }
 
 impl<N: Net, H: Host> Driver<N, H> {
@@ -110,27 +113,38 @@ impl<N: Net, H: Host> Driver<N, H> {
         let node = Node::new(config, rng.fork("node").seed());
         let (clock, links, leaving) = (Clock::start(), HashMap::new(), Vec::new());
         let rng = rng.fork("sessions");
-        Self { node, net, host, clock, credentials, rng, links, leaving, inbox, to_inbox, questions }
+        let stopping = Vec::new();
+        Self {
+            node,
+            net,
+            host,
+            clock,
+            credentials,
+            rng,
+            links,
+            leaving,
+            inbox,
+            to_inbox,
+            questions,
+            stopping,
+            ended: false,
+        }
     }
 
-    /// Runs until it is told to stop.
+    /// Runs until the node has left the circuit.
     pub(crate) async fn run(mut self) {
         let mut alarm = Box::pin(time::sleep(Duration::ZERO));
         loop {
             self.set_alarm(&mut alarm);
-            let stopped = tokio::select! {
+            tokio::select! {
                 biased;
                 Some(question) = self.questions.recv() => self.answer(question),
-                Some(news) = self.inbox.recv() => {
-                    self.hear(news);
-                    None
-                }
+                Some(news) = self.inbox.recv() => self.hear(news),
                 event = poll_fn(|cx| self.host.poll_event(cx)) => {
                     self.node.handle_input(self.clock.now(), Input::Effect(event));
-                    None
                 }
-                () = &mut alarm => None,
-            };
+                () = &mut alarm => {}
+            }
             self.drain();
             for _ in 0..AT_ONCE {
                 let Ok(news) = self.inbox.try_recv() else { break };
@@ -140,9 +154,11 @@ impl<N: Net, H: Host> Driver<N, H> {
             self.node.handle_timeout(self.clock.now());
             self.drain();
             self.leave();
-            if let Some(done) = stopped {
+            if self.ended {
                 drop(self.links);
-                let _ = done.send(());
+                for done in self.stopping {
+                    let _ = done.send(());
+                }
                 return;
             }
         }
@@ -156,20 +172,17 @@ impl<N: Net, H: Host> Driver<N, H> {
         }
     }
 
-    fn answer(&mut self, question: Question) -> Option<oneshot::Sender<()>> {
+    fn answer(&mut self, question: Question) {
         match question {
-            Question::Found(Place { incarnation: Incarnation { id, start }, addr }) => {
-                let epoch = Epoch { start, rise: 0 };
-                self.node.learn(Record { id, epoch, state: State::Alive, addr });
-                None
+            Question::Found(Place { incarnation: Incarnation { id, .. }, addr }) => {
+                self.node.meet(self.clock.now(), Target { addr, expect: Some(id) });
             }
             Question::Look(look) => {
                 look(&self.node);
-                None
             }
             Question::Stop(done) => {
+                self.stopping.push(done);
                 self.node.stop(self.clock.now());
-                Some(done)
             }
         }
     }
@@ -221,6 +234,11 @@ impl<N: Net, H: Host> Driver<N, H> {
                 }
                 Output::Effect(effect) => self.host.perform(effect),
                 Output::Record(record) => self.host.record(record),
+                Output::Member(membership::Event { joined: true, id, epoch, .. }) => {
+                    tracing::info!("{id} is here, at {epoch:?}");
+                }
+                Output::Member(membership::Event { id, epoch, .. }) => tracing::info!("{id} is gone, at {epoch:?}"),
+                Output::Ended => self.ended = true,
             }
         }
     }

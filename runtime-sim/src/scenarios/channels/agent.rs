@@ -75,7 +75,11 @@ impl Agent {
     pub(super) fn open(&self) -> Option<(CallId, String)> {
         let words = |doing: &Doing| match doing {
             Doing::Recv { channel, got, ended, .. } => {
-                format!("recv from channel {channel}, {} bytes of message {}, ended: {ended}", got.len(), message_id(got))
+                format!(
+                    "recv from channel {channel}, {} bytes of message {}, ended: {ended}",
+                    got.len(),
+                    message_id(got)
+                )
             }
             other => format!("{other:?}"),
         };

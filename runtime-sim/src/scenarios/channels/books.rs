@@ -61,7 +61,13 @@ impl Books {
             host: None,
         };
         let channels = (0..4).map(|number| channel(number, rng)).collect();
-        Self { channels, messages: BTreeMap::new(), last: BTreeMap::new(), answers: BTreeMap::new(), any_crashed: false }
+        Self {
+            channels,
+            messages: BTreeMap::new(),
+            last: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            any_crashed: false,
+        }
     }
 
     pub(super) fn begin(&mut self, channel: usize, sender: Sender) -> MessageId {

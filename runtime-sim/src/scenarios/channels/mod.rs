@@ -12,10 +12,7 @@ mod books;
 
 use std::time::Duration;
 
-use circuit_core::{
-    Rng, Target,
-    client::Event,
-};
+use circuit_core::{Rng, Target, client::Event};
 
 use super::{Options, seconds};
 use crate::{App, ClientIndex, Report, ServerIndex, Settings, Sim, World, faults::Weather};
