@@ -1,6 +1,7 @@
 //! Scenarios by name.
 
 mod channels;
+mod members;
 
 use std::time::Duration;
 
@@ -29,11 +30,18 @@ pub struct Options {
 }
 
 /// All scenarios.
-pub const ALL: &[Scenario] = &[Scenario {
-    name: "channels",
-    about: "clients on channels and anchors under cuts, resets, pauses, crashes and restarts",
-    run: channels::run,
-}];
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "channels",
+        about: "clients on channels and anchors under cuts, resets, pauses, crashes and restarts",
+        run: channels::run,
+    },
+    Scenario {
+        name: "members",
+        about: "up to 200 servers that start, leave, die, stand still and are cut off from each other",
+        run: members::run,
+    },
+];
 
 /// The scenario of a name.
 pub fn find(name: &str) -> Option<&'static Scenario> {

@@ -15,7 +15,7 @@ use std::{
 };
 
 use circuit_core::{
-    Instant, Rng,
+    Epoch, Instant, Rng, ServerId,
     client::{CallId, Client, Event},
     membership as member,
     node::Node,
@@ -125,6 +125,8 @@ pub struct Sim {
     /// Which connection an end is of.
     ends: BTreeMap<End, (ConnectionId, Side)>,
     network: Network,
+    /// The last epoch that each server ever had.
+    issued: BTreeMap<ServerId, Epoch>,
     trace: Trace,
     failure: Option<Failure>,
     told: VecDeque<Told>,
@@ -249,6 +251,7 @@ impl Sim {
             connections: BTreeMap::new(),
             ends: BTreeMap::new(),
             network: Network::default(),
+            issued: BTreeMap::new(),
             trace: Trace::default(),
             failure: None,
             told: VecDeque::new(),
@@ -265,6 +268,11 @@ impl Sim {
     /// What time it is.
     pub const fn now(&self) -> Instant {
         self.now
+    }
+
+    /// The last epoch that the server of an id had, if there was one.
+    pub fn issued(&self, id: ServerId) -> Option<Epoch> {
+        self.issued.get(&id).copied()
     }
 
     /// Randomness for applications.

@@ -135,6 +135,9 @@ impl Sim {
     /// Does what a server wants, and notes when it wants to be called.
     fn drain_server(&mut self, server: ServerIndex) {
         let life = self.servers[server].life;
+        if let Some(node) = &self.servers[server].node {
+            self.issued.insert(node.id(), node.membership().epoch());
+        }
         while let Some(output) = self.servers[server].node.as_mut().and_then(Node::poll_output) {
             match output {
                 Output::Dial { link, addr, expect } => {

@@ -1,0 +1,95 @@
+//! A client that subscribes to joins and leaves, and reads all it is told.
+
+use std::collections::BTreeSet;
+
+use circuit_core::{
+    Path, ServerId,
+    client::{CallId, Event},
+    wire::op::{Op, Reply, Source},
+};
+
+use super::oracle::Oracle;
+use crate::{ClientIndex, ServerIndex, Sim};
+
+#[derive(Debug, Default)]
+pub(super) struct Watcher {
+    host: Option<(ServerIndex, u32, ServerId)>,
+    call: Option<CallId>,
+    line: Vec<u8>,
+    lines: Vec<String>,
+    /// A call failed: what it has read so far must still be right.
+    ended: bool,
+}
+
+impl Watcher {
+    pub(super) fn heard(&self) -> u64 {
+        self.lines.len() as u64
+    }
+
+    pub(super) fn start(&mut self, sim: &mut Sim, client: ClientIndex) {
+        let server = client % sim.settings().servers;
+        let host = sim.server_id(server);
+        self.host = Some((server, sim.life(server), host));
+        self.ask(sim, client, Op::Subscribe { path: path(client), source: Source::Both });
+    }
+
+    fn ask(&mut self, sim: &mut Sim, client: ClientIndex, op: Op) {
+        let Some((_, _, host)) = self.host else { return };
+        let call = sim.call_id();
+        self.call = Some(call);
+        sim.client(client, |client, now| client.call(now, call, host, op.into()));
+    }
+
+    pub(super) fn event(&mut self, sim: &mut Sim, client: ClientIndex, event: Event) {
+        match event {
+            Event::Data { call, bytes, end, .. } if Some(call) == self.call => {
+                self.line.extend_from_slice(&bytes);
+                sim.client(client, |client, now| client.consumed(now, call, bytes.len(), end));
+            }
+            Event::Answer { call, result } if Some(call) == self.call => match result {
+                Ok(reply) => {
+                    if let Reply::Received { .. } = reply {
+                        let line = std::mem::take(&mut self.line);
+                        self.lines.push(String::from_utf8_lossy(&line).into_owned());
+                    }
+                    self.ask(sim, client, Op::Recv { path: path(client), try_only: false });
+                }
+                Err(_) => self.ended = true,
+            },
+            _ => {}
+        }
+    }
+
+    /// There is an event of the host's log after which this was told (P4).
+    pub(super) fn compare(&self, sim: &Sim, oracle: &Oracle) -> Option<String> {
+        let (server, life, _) = self.host?;
+        let log = oracle.log(server, life)?;
+        let complete = !self.ended && sim.life(server) == life;
+        let mut present = BTreeSet::new();
+        for n in 0..=log.events.len() {
+            if n > 0 {
+                let event = log.events[n - 1];
+                if event.joined {
+                    present.insert(event.id);
+                } else {
+                    present.remove(&event.id);
+                }
+            }
+            let first = present.iter().map(|id: &ServerId| format!("join /{id}"));
+            let later = log.events[n..].iter().map(|event| {
+                let verb = if event.joined { "join" } else { "leave" };
+                format!("{verb} /{}", event.id)
+            });
+            let told: Vec<String> = first.chain(later).collect();
+            if told.starts_with(&self.lines) && (!complete || told.len() == self.lines.len()) {
+                return None;
+            }
+        }
+        let lines = self.lines.len();
+        Some(format!("a subscriber of server {server} was told {lines} events that are not its log's (P4)"))
+    }
+}
+
+fn path(client: ClientIndex) -> Path {
+    format!("watch/{client}").parse().unwrap_or_default()
+}
