@@ -44,7 +44,7 @@ const PING_AFTER: Duration = Duration::from_secs(2);
 /// When it is given up.
 const DEAD_AFTER: Duration = Duration::from_secs(8);
 /// When a link to a server that nobody wants is closed.
-const IDLE_AFTER: Duration = Duration::from_secs(600);
+const IDLE_AFTER: Duration = Duration::from_secs(60);
 /// When a link that has been silent is asked for a sign, sent to or not: the
 /// other end may be gone without having said so.
 const SILENT_AFTER: Duration = Duration::from_secs(15);

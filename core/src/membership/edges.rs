@@ -6,7 +6,10 @@
 //! held for down. A connection that broke is made again at once: if nobody
 //! listens any more there is no need to wait.
 
-use alloc::{collections::BTreeSet, vec::Vec};
+use alloc::{
+    collections::{BTreeSet, btree_map::Entry},
+    vec::Vec,
+};
 use core::time::Duration;
 
 use super::{
@@ -99,9 +102,8 @@ impl Membership {
     pub(super) fn rewatch(&mut self, now: Instant) {
         let mut wanted = self.rings.set();
         let lost = self.lost();
-        if self.sweeping {
-            wanted.extend(self.view.all_live().map(|record| record.id).filter(|&id| id != self.me));
-        } else if !lost.is_empty() {
+        wanted.extend(&self.sweep);
+        if !lost.is_empty() && self.sweep.is_empty() {
             // Whoever cannot be reached is replaced along the rings.
             let others = self.view.all_live().map(|record| record.id).filter(|id| !lost.contains(id));
             wanted.extend(Rings::among(self.me, others).set());
@@ -109,8 +111,8 @@ impl Membership {
         self.edges.retain(|id, _| wanted.contains(id));
         self.inquiries.retain(|id, _| self.edges.contains_key(id));
         for &id in &wanted {
-            if !self.edges.contains_key(&id) {
-                self.edges.insert(id, Edge::new(now));
+            if let Entry::Vacant(edge) = self.edges.entry(id) {
+                edge.insert(Edge::new(now));
                 self.start_observing(now, id);
             }
         }
@@ -177,7 +179,8 @@ impl Membership {
                 let was_down = edge.down;
                 edge.confirm(now, &mut self.rng);
                 self.changed_mind(now, from);
-                if was_down {
+                let swept = self.sweep.remove(&from) && self.sweep.is_empty();
+                if was_down || swept {
                     self.rewatch(now);
                 }
             } else if edge.awaiting.is_none() && !beat.reply {
@@ -291,19 +294,14 @@ impl Membership {
         lost
     }
 
-    /// When most neighbours are lost, perhaps most servers are: all are
-    /// observed, until all that are there are found well.
+    /// When most neighbours are lost, perhaps most servers are: each is
+    /// observed, until it is found well or gone.
     fn sweep(&mut self) {
         let neighbours = self.rings.set();
         let lost = neighbours.iter().filter(|id| self.edges.get(id).is_none_or(|edge| edge.down)).count();
-        self.sweeping |= neighbours.len() >= FEW && 2 * lost >= neighbours.len();
-    }
-
-    /// Ends a sweep that has nothing left to find.
-    pub(super) fn end_sweep(&mut self, now: Instant) {
-        if self.sweeping && self.edges.values().all(|edge| edge.awaiting.is_none()) {
-            self.sweeping = false;
-            self.rewatch(now);
+        if self.sweep.is_empty() && neighbours.len() >= FEW && 2 * lost >= neighbours.len() {
+            let all = self.view.all_live().map(|record| record.id);
+            self.sweep = all.filter(|id| *id != self.me && !neighbours.contains(id)).collect();
         }
     }
 

@@ -275,6 +275,5 @@ impl Membership {
             }
             self.ask_again(now, subject);
         }
-        self.end_sweep(now);
     }
 }

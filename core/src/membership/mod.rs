@@ -91,8 +91,9 @@ pub struct Membership {
     peers: BTreeMap<ServerId, Peer>,
     /// The servers that are observed.
     edges: BTreeMap<ServerId, Edge>,
-    /// Whether all servers are observed, as most neighbours are lost.
-    sweeping: bool,
+    /// Servers that are no neighbours and are observed until they are found
+    /// well, as most neighbours were lost.
+    sweep: BTreeSet<ServerId>,
     /// What other observers think of servers in doubt.
     inquiries: BTreeMap<ServerId, Inquiry>,
     /// Deaths that were heard of second-hand, and when they will be believed.
@@ -130,7 +131,7 @@ impl Membership {
             rings: Rings::new(me.id),
             peers: BTreeMap::new(),
             edges: BTreeMap::new(),
-            sweeping: false,
+            sweep: BTreeSet::new(),
             inquiries: BTreeMap::new(),
             accused: BTreeMap::new(),
             gone: VecDeque::new(),

@@ -76,7 +76,7 @@ impl Membership {
         };
         self.tell(joined);
         self.heal.is_back(id);
-        if self.rings.offer(id) || self.sweeping {
+        if self.rings.offer(id) {
             self.rewatch(now);
         }
         self.out.push_back(Output::Renew);
@@ -85,6 +85,7 @@ impl Membership {
     /// A server is not there any more: others may be next to each other now.
     fn close_rings(&mut self, now: Instant, id: ServerId) {
         self.drop_votes(id);
+        self.sweep.remove(&id);
         if self.rings.contains(id) {
             self.rings = Rings::among(self.me, self.view.all_live().map(|record| record.id));
         }

@@ -3,17 +3,19 @@
 mod channels;
 mod members;
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use crate::Report;
 
 /// Something that a world is put through.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Scenario {
     /// Its name on the command line.
     pub name: &'static str,
     /// What happens, in a line.
     pub about: &'static str,
+    /// Which seeds a quick look takes.
+    pub smoke: Range<u64>,
     /// Runs it.
     pub run: fn(&Options) -> Report,
 }
@@ -34,11 +36,13 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "channels",
         about: "clients on channels and anchors under cuts, resets, pauses, crashes and restarts",
+        smoke: 0..100,
         run: channels::run,
     },
     Scenario {
         name: "members",
         about: "up to 200 servers that start, leave, die, stand still and are cut off from each other",
+        smoke: 1..16,
         run: members::run,
     },
 ];

@@ -370,6 +370,7 @@ impl Sim {
                 self.schedule(self.now + lasting, Happening::Unite);
             }
             Fault::Leave { server, back } => {
+                self.servers[server].leaving = true;
                 self.command(server, Node::stop);
                 self.schedule(self.now + back, Happening::Restart(server, false));
             }

@@ -1,6 +1,9 @@
 //! A server in the world.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
+    time::Duration,
+};
 
 use circuit_core::{
     Instant, Rng, ServerId, Target,
@@ -25,6 +28,8 @@ pub(super) struct Server {
     /// Counts its incarnations, whatever their identity.
     pub(super) life: u32,
     pub(super) paused: Instant,
+    /// It was told to leave.
+    pub(super) leaving: bool,
     rng: Rng,
     seeds: Vec<Target>,
     /// The earliest timer that is scheduled.
@@ -42,6 +47,7 @@ impl Server {
             start: 0,
             life: 0,
             paused: Instant::ZERO,
+            leaving: false,
             rng,
             seeds,
             timer: None,
@@ -51,6 +57,7 @@ impl Server {
     /// Starts it, for the first time or again.
     fn start(&mut self, same: bool) {
         self.life += 1;
+        self.leaving = false;
         if same {
             self.start += 1;
         } else {
@@ -178,6 +185,9 @@ impl Sim {
             self.servers[server].start(same && known);
             self.told.push_back(Told::Started(server));
             self.drain_server(server);
+        } else if self.servers[server].leaving {
+            // It stands still, perhaps, and has not gone yet.
+            self.schedule(self.now + Duration::from_secs(1), Happening::Restart(server, same));
         }
     }
 

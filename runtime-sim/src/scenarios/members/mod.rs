@@ -65,7 +65,17 @@ pub(super) fn run(options: &Options) -> Report {
     if world.app.oracle.count() != before {
         world.sim.fail("somebody joined or left when all was quiet (P9, P10)");
     }
-    world.app.compare_watchers(&mut world.sim);
+    // One event after the other takes its time.
+    for _ in 0..10 {
+        if world.app.lagging(&world.sim).is_none() {
+            break;
+        }
+        let later = world.sim.now() + QUIET;
+        world.run_until(later);
+    }
+    if let Some(fault) = world.app.lagging(&world.sim) {
+        world.sim.fail(fault);
+    }
     let mut report = world.report();
     report.figures = world.app.figures();
     report
@@ -103,7 +113,8 @@ fn fault(rng: &mut Rng, servers: u64) -> Fault {
 fn lasting(fault: &Fault) -> Duration {
     match *fault {
         Fault::Cut { lasting, .. } | Fault::Split { lasting, .. } | Fault::Pause { lasting, .. } => lasting,
-        Fault::Crash { back, .. } | Fault::Leave { back, .. } => back,
+        Fault::Crash { back, .. } => back,
+        Fault::Leave { back, .. } => back + Duration::from_secs(16), // should it stand still meanwhile
         Fault::Reset { .. } | Fault::CrashClient { .. } => Duration::ZERO,
     }
 }
@@ -128,12 +139,9 @@ impl Members {
         }
     }
 
-    fn compare_watchers(&self, sim: &mut Sim) {
-        for watcher in &self.watchers {
-            if let Some(fault) = watcher.compare(sim, &self.oracle) {
-                sim.fail(fault);
-            }
-        }
+    /// What a subscriber was told otherwise than it was, or not yet.
+    fn lagging(&self, sim: &Sim) -> Option<String> {
+        self.watchers.iter().find_map(|watcher| watcher.compare(sim, &self.oracle))
     }
 
     fn figures(&self) -> BTreeMap<String, u64> {

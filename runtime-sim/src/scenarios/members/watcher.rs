@@ -66,6 +66,7 @@ impl Watcher {
         let log = oracle.log(server, life)?;
         let complete = !self.ended && sim.life(server) == life;
         let mut present = BTreeSet::new();
+        let mut best = (0, 0, String::new());
         for n in 0..=log.events.len() {
             if n > 0 {
                 let event = log.events[n - 1];
@@ -84,9 +85,18 @@ impl Watcher {
             if told.starts_with(&self.lines) && (!complete || told.len() == self.lines.len()) {
                 return None;
             }
+            let same = told.iter().zip(&self.lines).take_while(|(told, line)| told == line).count();
+            if same >= best.0 {
+                let words = format!("{:?} where {:?} was due", self.lines.get(same), told.get(same));
+                best = (same, told.len(), words);
+            }
         }
-        let lines = self.lines.len();
-        Some(format!("a subscriber of server {server} was told {lines} events that are not its log's (P4)"))
+        let (same, due, words) = best;
+        let (lines, ended) = (self.lines.len(), self.ended);
+        Some(format!(
+            "a subscriber of server {server} was told {lines} events (ended: {ended}), of {due} that were due {same} \
+             the same, then {words} (P4)"
+        ))
     }
 }
 
