@@ -15,6 +15,7 @@ const ONCE_FAILED: &[(&str, u64)] = &[
     ("channels", 989),
     ("channels", 2185),
     ("channels", 2958),
+    ("channels", 7280),
 ];
 
 fn holds(scenario: &Scenario, seed: u64) {

@@ -307,9 +307,7 @@ impl Calls {
             return; // overtaken, on another way, by a later attachment
         }
         let id = match (attach.registration, known) {
-            // Its first attachment again: the answer to that was lost.
-            (0, Some(id)) if self.registrations.get(&id).is_some_and(Registration::is_unused) => id,
-            (0, _) if self.registrations.len() < MAX_REGISTRATIONS => self.register(attach),
+            (0, known) if known.is_some() || self.registrations.len() < MAX_REGISTRATIONS => self.register(attach),
             (named, Some(id)) if named == id => id,
             _ => return self.reply(way, ToClient::Forgotten { attempt: attach.attempt }),
         };

@@ -55,11 +55,6 @@ impl Registration {
         Self { id, client, label, way: None, attempt: 0, calls, answered }
     }
 
-    /// Whether nothing was ever asked under it.
-    pub(super) fn is_unused(&self) -> bool {
-        self.calls.is_empty() && self.answered.is_empty()
-    }
-
     /// The call, unless it was answered.
     pub(super) fn open_call(&mut self, seq: u64) -> Option<&mut Call> {
         self.calls.get_mut(&seq).map(|call| &mut **call).filter(|call| call.is_open())

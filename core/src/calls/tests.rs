@@ -295,3 +295,23 @@ fn whoever_detaches_leaves_nothing_behind() {
     let piece = Piece { offset: 0, bytes: Bytes::new(), end: true };
     assert_eq!(rig.say(WAY, &ToHost::Data { seq: 1, offset: piece.offset, end: piece.end }, &[]).len(), 1);
 }
+
+#[test]
+fn what_is_late_of_a_forgotten_registration_is_neither_done_nor_heard() {
+    let (mut rig, _) = Rig::attached();
+    let fresh = Attach { client: 9, attempt: 2, registration: 0, answered: vec![(1, 6)], label: "me".into() };
+    rig.say(WAY, &ToHost::Attach(Box::new(fresh)), &[]);
+    assert_eq!(rig.say(WAY, &send(6, true), b"a"), [], "it is not done");
+    rig.say(WAY, &ToHost::Answered(vec![(5, 6)]), &[]);
+    assert_eq!(rig.say(WAY, &send(7, true), b"a"), [Saw::Start(7)]);
+    assert_eq!(rig.calls.count(), (1, 1));
+}
+
+#[test]
+fn a_client_that_attaches_anew_has_one_registration() {
+    let (mut rig, first) = Rig::attached();
+    let second = rig.attach(WAY, 2, 0);
+    assert_ne!(first, second);
+    assert_eq!(rig.calls.count(), (1, 0));
+    assert_eq!(rig.say(WAY, &send(1, true), b"a"), [Saw::Start(1)]);
+}

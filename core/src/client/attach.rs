@@ -34,7 +34,8 @@ impl Client {
             _ => {}
         }
         found.phase = Phase::Attaching(now);
-        found.attempt += 1;
+        self.attempts += 1;
+        found.attempt = self.attempts;
         let attach = ToHost::Attach(Box::new(Attach {
             client: self.id,
             attempt: found.attempt,
@@ -43,6 +44,8 @@ impl Client {
             label: self.label.clone(),
         }));
         self.front.timers.set(Timer::Attach(host), Some(now + ATTACH_AGAIN));
+        self.front.set_unless_set(Timer::Unreachable(host), now + PATIENCE);
+        self.front.set_unless_set(Timer::Forget(host), now + MEMORY);
         self.front.send(host, attach, Bytes::new(), false);
     }
 
@@ -78,13 +81,11 @@ impl Client {
         let wait = if found.failures == 0 { Duration::ZERO } else { BACKOFF * (1 << found.failures.min(5)) };
         found.failures += 1;
         found.detach();
+        self.front.set_unless_set(Timer::Forget(host), now + MEMORY);
         if found.calls.is_empty() {
             return;
         }
-        if !self.front.timers.is_set(Timer::Unreachable(host)) {
-            self.front.timers.set(Timer::Unreachable(host), Some(now + PATIENCE));
-            self.front.timers.set(Timer::Forget(host), Some(now + MEMORY));
-        }
+        self.front.set_unless_set(Timer::Unreachable(host), now + PATIENCE);
         if wait.is_zero() {
             self.attach(now, host);
         } else {
@@ -117,12 +118,10 @@ impl Client {
         for id in ids {
             self.fail_call(now, id, kind, detail);
         }
+        self.front.set_unless_set(Timer::Forget(host), now + MEMORY);
         // What it was asked is to end there too, should it be back.
         if self.hosts.get(&host).is_some_and(|found| !found.calls.is_empty()) {
             self.front.timers.set(Timer::Attach(host), Some(now + END_THERE));
-            if !self.front.timers.is_set(Timer::Forget(host)) {
-                self.front.timers.set(Timer::Forget(host), Some(now + MEMORY));
-            }
         }
     }
 
@@ -132,6 +131,9 @@ impl Client {
         let Some(found) = self.hosts.get_mut(&host) else {
             return;
         };
+        if found.registration == 0 {
+            return self.reset(now, host); // it has no room for another client
+        }
         for (seq, mut call) in found.start_over() {
             if call.reported {
                 self.unmap(call.id, host, seq);
@@ -155,8 +157,9 @@ impl Client {
             for (&seq, call) in &found.calls {
                 self.unmap(call.id, host, seq);
             }
-            self.front.timers.set(Timer::Attach(host), None);
-            self.front.timers.set(Timer::Forget(host), None);
+            for timer in [Timer::Attach(host), Timer::Forget(host), Timer::Answered(host)] {
+                self.front.timers.set(timer, None);
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ pub(super) struct Host {
     pub(super) phase: Phase,
     /// What the host knows this client by; 0 before it does.
     pub(super) registration: u64,
-    /// Counts attachments.
+    /// The number of the last attachment.
     pub(super) attempt: u32,
     /// How many of the last attachments came to nothing.
     pub(super) failures: u32,
@@ -82,11 +82,16 @@ impl Host {
         }
     }
 
-    /// The host knows nothing of what was asked: takes out all calls, and
-    /// begins to count anew.
+    /// The host knows nothing of what was asked: takes out all calls. Their
+    /// numbers count as answered from now on, so that nothing of them that is
+    /// late can be taken for what is asked next.
     pub(super) fn start_over(&mut self) -> BTreeMap<u64, Box<Call>> {
-        let attempt = self.attempt;
-        let before = core::mem::replace(self, Self { attempt, ..Self::default() });
+        let Self { attempt, next, .. } = *self;
+        let mut told = Intervals::default();
+        if next > 0 {
+            told.insert(1, next);
+        }
+        let before = core::mem::replace(self, Self { attempt, next, told, ..Self::default() });
         before.calls
     }
 }

@@ -155,6 +155,9 @@ pub struct Client {
     rng: Rng,
     connection: Connection,
     hosts: BTreeMap<ServerId, Host>,
+    /// Counts attachments, to all hosts: one that was forgotten here may still
+    /// know the last.
+    attempts: u32,
     /// Where every call is that a caller may still ask about. Those to
     /// whichever server is dialled wait under [`ServerId::DIAL_IN`] for one.
     calls: BTreeMap<CallId, (ServerId, u64)>,
@@ -174,6 +177,7 @@ impl Client {
             connection: Connection::new(targets),
             rng,
             hosts: BTreeMap::new(),
+            attempts: 0,
             calls: BTreeMap::new(),
             truths: BTreeMap::new(),
             front: Front::default(),
@@ -326,7 +330,13 @@ impl Client {
     /// Puts a call with its host, and sends it if the way is open.
     fn place(&mut self, now: Instant, host: ServerId, call: Call) {
         let id = call.id;
-        let seq = self.hosts.entry(host).or_default().add(call);
+        let found = self.hosts.entry(host).or_default();
+        if found.calls.is_empty() {
+            // It is of use again.
+            let forget = (!found.is_attached()).then_some(now + MEMORY);
+            self.front.timers.set(Timer::Forget(host), forget);
+        }
+        let seq = found.add(call);
         self.calls.insert(id, (host, seq));
         self.attach(now, host);
         self.pump(now, host, seq);
@@ -396,6 +406,12 @@ struct Front {
 }
 
 impl Front {
+    fn set_unless_set(&mut self, timer: Timer, at: Instant) {
+        if !self.timers.is_set(timer) {
+            self.timers.set(timer, Some(at));
+        }
+    }
+
     fn event(&mut self, event: Event) {
         self.out.push_back(Output::Event(event));
     }

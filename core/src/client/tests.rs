@@ -4,7 +4,11 @@ use super::*;
 use crate::{
     ErrorClass, Path,
     session::{Peer, Role},
-    wire::{Hello, Load, Route, call::ToClient, route::End},
+    wire::{
+        Hello, Load, Route,
+        call::{Ranges, ToClient},
+        route::End,
+    },
 };
 
 const DIAL_IN: ServerId = ServerId(1);
@@ -235,4 +239,80 @@ fn an_abandoned_call_is_cancelled_and_says_nothing_more() {
     rig.hear(HOST, &ToClient::Answer { seq: 1, result: Ok(Reply::Done) }, &[]);
     assert_eq!(rig.answers(), []);
     assert_eq!(rig.client.open(), 0);
+}
+
+/// The attachments that were sent: attempt, registration, calls answered.
+fn attachments(said: &[ToHost]) -> Vec<(u32, u64, Ranges)> {
+    let attachments = said.iter().filter_map(|said| match said {
+        ToHost::Attach(attach) => Some((attach.attempt, attach.registration, attach.answered.clone())),
+        _ => None,
+    });
+    attachments.collect()
+}
+
+#[test]
+fn a_number_that_was_used_before_a_host_forgot_is_never_used_again() {
+    let mut rig = Rig::new();
+    let before = rig.call(HOST, close());
+    rig.up(DIAL_IN);
+    rig.attached(HOST, 1);
+    rig.said();
+    rig.lost(HOST, Loss::Reset);
+    rig.said();
+    rig.hear(HOST, &ToClient::Forgotten { attempt: 2 }, &[]);
+    let call = rig.call(HOST, close());
+    assert_eq!(rig.answers(), [(before, Err(ErrorKind::Unknown))]);
+    rig.pass(Duration::from_secs(4));
+    assert_eq!(attachments(&rig.said()), [(4, 0, vec![(1, 1)])], "what is late of the first is refused");
+    rig.attached(HOST, 4);
+    assert!(matches!(rig.said()[..], [ToHost::Call { seq: 2, again: false, .. }]));
+    rig.hear(HOST, &ToClient::Answer { seq: 1, result: Ok(Reply::Done) }, &[]);
+    assert_eq!(rig.answers(), [], "that was late");
+    rig.hear(HOST, &ToClient::Answer { seq: 2, result: Ok(Reply::Done) }, &[]);
+    assert_eq!(rig.answers(), [(call, Ok(Reply::Done))]);
+}
+
+#[test]
+fn a_host_that_never_answers_is_unreachable_at_last() {
+    let mut rig = Rig::new();
+    let call = rig.call(HOST, close());
+    rig.up(DIAL_IN);
+    for _ in 0..PATIENCE.as_secs() {
+        assert_eq!(rig.answers(), []);
+        rig.client.handle_frame(rig.now, Frame::Pong(0));
+        rig.pass(Duration::from_secs(1));
+    }
+    assert_eq!(rig.answers(), [(call, Err(ErrorKind::Unreachable))]);
+}
+
+#[test]
+fn a_host_without_room_is_asked_again_only_now_and_then() {
+    let mut rig = Rig::new();
+    rig.call(HOST, close());
+    rig.up(DIAL_IN);
+    let mut asked = 0;
+    for _ in 0..100 {
+        for (attempt, ..) in attachments(&rig.said()) {
+            asked += 1;
+            rig.hear(HOST, &ToClient::Forgotten { attempt }, &[]);
+        }
+        rig.pass(Duration::from_millis(50));
+    }
+    assert!((3..10).contains(&asked), "{asked}");
+}
+
+#[test]
+fn a_host_that_was_lost_and_not_used_since_is_forgotten_and_can_be_used_again() {
+    let mut rig = Rig::new();
+    rig.call(HOST, close());
+    rig.up(DIAL_IN);
+    rig.attached(HOST, 1);
+    rig.hear(HOST, &ToClient::Answer { seq: 1, result: Ok(Reply::Done) }, &[]);
+    rig.lost(HOST, Loss::Gone);
+    assert_eq!(rig.client.hosts.len(), 1);
+    rig.pass(MEMORY);
+    assert!(rig.client.hosts.is_empty());
+    rig.said();
+    rig.call(HOST, close());
+    assert_eq!(attachments(&rig.said()), [(2, 0, vec![])], "it may know the first attempt still");
 }

@@ -57,11 +57,13 @@ impl Detours {
         }
     }
 
-    /// `through` could not reach `target`.
-    pub(super) fn avoid(&mut self, target: ServerId, through: ServerId) {
-        if self.through.get(&target) == Some(&through) {
+    /// `through` could not reach `target`. Whether it was the choice until now.
+    pub(super) fn avoid(&mut self, target: ServerId, through: ServerId) -> bool {
+        let chosen = self.through.get(&target) == Some(&through);
+        if chosen {
             self.through.remove(&target);
             self.tried.entry(target).or_default().insert(through);
         }
+        chosen
     }
 }

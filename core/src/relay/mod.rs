@@ -4,7 +4,8 @@
 //! way is cut, through one further server. Nothing on the way keeps a client's
 //! state: when any link breaks, whoever is nearest says so towards the client
 //! ([`Frame::Lost`]), and the client opens the way again from its end. That is
-//! the one way in which losses are mended.
+//! the one way in which losses are mended; so a host that gives a way up by
+//! itself says so too, and nothing is dropped of which nobody hears.
 
 mod detour;
 #[cfg(test)]
@@ -30,8 +31,9 @@ use detour::Detours;
 
 /// Bytes that may wait for one server to be dialled.
 const MAX_PENDING: usize = 4 * 1024 * 1024;
-/// Pairs of servers that packets were passed on between, that are remembered
-/// so that they can be told of a loss.
+/// Pairs of servers that packets are passed on between, which are remembered
+/// so that they can be told of a loss; others find no way here. And servers
+/// whose packets come by another.
 const MAX_TRANSIT: usize = 4_096;
 
 /// Stands for all clients of a server where one is named.
@@ -90,6 +92,24 @@ struct Parcel {
 }
 
 impl Parcel {
+    /// Word to a dial-in server that all its clients must open the way to
+    /// `host` again.
+    const fn reset_all(host: ServerId, via: ServerId) -> Self {
+        let route = Route { to: End::Client, bulk: false, hops: MAX_HOPS, host, via, session: ALL };
+        Self { route, load: Err(Loss::Reset) }
+    }
+
+    /// Word to a host that all clients of a dial-in server are lost to it.
+    const fn lose_all(host: ServerId, via: ServerId, loss: Loss) -> Self {
+        let route = Route { to: End::Host, bulk: false, hops: MAX_HOPS, host, via, session: ALL };
+        Self { route, load: Err(loss) }
+    }
+
+    /// What it counts for where bytes are counted.
+    fn cost(&self) -> usize {
+        64 + self.load.as_ref().map_or(0, Load::len)
+    }
+
     fn frame(self) -> Frame {
         match self.load {
             Ok(load) => Frame::Packet(self.route, load),
@@ -142,14 +162,18 @@ impl Relay {
                 }
                 self.up.remove(&id);
                 self.server_lost(id);
-                self.came_by.retain(|&via, by| {
-                    let lost = *by == link;
-                    if lost {
-                        self.out.push_back(Output::LocalLostServer(via));
-                    }
-                    !lost
-                });
-                self.out.push_back(Output::LocalLostServer(id));
+                let came_by = self.came_by.iter();
+                let lost: Vec<ServerId> = came_by.filter(|&(_, by)| *by == link).map(|(&via, _)| via).collect();
+                for via in lost {
+                    self.came_by.remove(&via);
+                    self.lose_server(via, view);
+                }
+                if self.came_by.contains_key(&id) {
+                    self.lose_server(id, view);
+                } else {
+                    // It sees that the link is gone, and needs not be told.
+                    self.out.push_back(Output::LocalLostServer(id));
+                }
             }
         }
     }
@@ -170,14 +194,19 @@ impl Relay {
     }
 
     /// The world happened: the view lost a server. Should it be there all the
-    /// same, it hears that nothing comes of its answers any more.
+    /// same, it hears that nothing comes of its answers any more, and that its
+    /// clients were lost here.
     pub fn handle_leave(&mut self, id: ServerId) {
         self.reset_host(id, Loss::Gone);
-        let around = self.detours.remove(id);
-        let link = self.up.get(&id).or_else(|| around.and_then(|through| self.up.get(&through)));
-        if let Some(&link) = link {
-            let route = Route { to: End::Host, bulk: false, hops: 0, host: id, via: self.me, session: ALL };
-            self.out.push_back(Output::Send(link, Frame::Lost(route, Loss::Gone)));
+        for session in self.sessions.values_mut() {
+            session.hosts.remove(&id);
+        }
+        let around = self.detours.remove(id).and_then(|through| self.up.get(&through));
+        let link = self.up.get(&id).or(around).or_else(|| self.came_by.get(&id)).copied();
+        for parcel in [Parcel::lose_all(id, self.me, Loss::Gone), Parcel::reset_all(self.me, id)] {
+            if let Some(link) = link {
+                self.pass_on(link, parcel);
+            }
         }
         self.out.push_back(Output::LocalLostServer(id));
     }
@@ -193,11 +222,19 @@ impl Relay {
                     route.host = self.me;
                 }
                 (route.via, route.session, route.hops) = (self.me, session, MAX_HOPS);
+                if route.host != self.me && view.live(route.host).is_none() {
+                    // Nothing would come of the answer (P7).
+                    return self.tell_client(route.host, session, absence(route.host, view));
+                }
                 if let Some(session) = self.sessions.get_mut(&session) {
                     session.hosts.insert(route.host);
                 }
             }
             Other::Server(id, _) if route.to == End::Host && route.via != id => {
+                if self.came_by.len() >= MAX_TRANSIT && !self.came_by.contains_key(&route.via) {
+                    let back = Route { to: End::Client, bulk: false, ..route };
+                    return self.out.push_back(Output::Send(from.0, Frame::Lost(back, Loss::Unreachable)));
+                }
                 self.came_by.insert(route.via, from.0);
             }
             Other::Server(id, _) if route.to == End::Host => {
@@ -222,21 +259,27 @@ impl Relay {
         };
         match route.to {
             End::Host if route.host == self.me && route.session == ALL => {
+                if loss == Loss::Gone {
+                    // It has told its clients.
+                    return self.out.push_back(Output::LocalLostServer(route.via));
+                }
                 // The way may have changed since: only the one that packets
                 // came by last can be lost.
                 let last = self.came_by.get(&route.via);
                 if last.map_or(id == route.via, |last| *last == from.0) {
-                    self.out.push_back(Output::LocalLostServer(route.via));
+                    self.came_by.remove(&route.via);
+                    self.lose_server(route.via, view);
                 }
             }
             End::Host if route.host == self.me => {
                 self.out.push_back(Output::LocalLost(Way { via: route.via, session: route.session }));
             }
             End::Client if route.via == self.me => {
-                self.detours.avoid(route.host, id);
-                // Through another, perhaps: the client will try.
-                let loss = if loss == Loss::Unreachable { Loss::Reset } else { loss };
-                if route.session == ALL {
+                let avoided = self.detours.avoid(route.host, id);
+                // Through another, perhaps: the client will try, for as long
+                // as this server sees the host.
+                let loss = if view.live(route.host).is_some() { Loss::Reset } else { loss };
+                if route.session == ALL || avoided {
                     self.reset_host(route.host, loss);
                 } else {
                     self.tell_client(route.host, route.session, loss);
@@ -291,18 +334,22 @@ impl Relay {
     /// through another.
     fn forward(&mut self, target: ServerId, parcel: Parcel, view: &View) {
         let route = parcel.route;
-        if route.via != self.me && route.host != self.me && self.transit.len() < MAX_TRANSIT {
-            self.transit.insert((route.via, route.host));
+        if route.to == End::Host && route.via != self.me && parcel.load.is_ok() {
+            let pair = (route.via, route.host);
+            if self.transit.len() >= MAX_TRANSIT && !self.transit.contains(&pair) {
+                return self.no_way(&parcel);
+            }
+            self.transit.insert(pair);
         }
         if let Some(&link) = self.up.get(&target) {
             return self.out.push_back(Output::Send(link, parcel.frame()));
         }
         if let Some(pending) = self.pending.get_mut(&target) {
-            pending.bytes += parcel.load.as_ref().map_or(0, Load::len);
-            if pending.bytes <= MAX_PENDING {
-                pending.parcels.push_back(parcel);
+            if pending.bytes + parcel.cost() > MAX_PENDING {
+                return self.answer_loss(&parcel, Loss::Reset);
             }
-            return;
+            pending.bytes += parcel.cost();
+            return pending.parcels.push_back(parcel);
         }
         let around = self.detours.get(target).and_then(|through| self.up.get(&through)).copied();
         let back = self.came_by.get(&target).copied().filter(|_| route.to == End::Client);
@@ -310,11 +357,10 @@ impl Relay {
             return self.pass_on(link, parcel);
         }
         let Some(record) = view.live(target) else {
-            let loss = if view.get(target).is_some() { Loss::Gone } else { Loss::NotFound };
-            return self.answer_loss(&parcel, loss);
+            return self.answer_loss(&parcel, absence(target, view));
         };
         let pending = self.pending.entry(target).or_default();
-        pending.bytes = parcel.load.as_ref().map_or(0, Load::len);
+        pending.bytes = parcel.cost();
         pending.parcels.push_back(parcel);
         self.out.push_back(Output::Want(target, record.addr));
     }
@@ -337,13 +383,15 @@ impl Relay {
     /// Something goes no further: says so towards its client.
     fn answer_loss(&mut self, parcel: &Parcel, loss: Loss) {
         let route = parcel.route;
+        if parcel.load.is_err() {
+            return;
+        }
         if route.to == End::Client {
+            // The link to its dial-in server is gone, which that one sees too,
+            // and the host heard of when it went.
             if route.host == self.me {
                 self.out.push_back(Output::LocalLost(Way { via: route.via, session: route.session }));
             }
-            return;
-        }
-        if parcel.load.is_err() {
             return;
         }
         if route.via == self.me {
@@ -382,12 +430,29 @@ impl Relay {
         let broken: Vec<_> = self.transit.iter().copied().filter(|&(via, host)| via == id || host == id).collect();
         for (via, host) in broken {
             self.transit.remove(&(via, host));
-            let (to, towards) = if host == id { (End::Client, via) } else { (End::Host, host) };
-            if let Some(&link) = self.up.get(&towards) {
-                let route = Route { to, bulk: false, hops: 0, host, via, session: ALL };
-                self.out.push_back(Output::Send(link, Frame::Lost(route, Loss::Reset)));
+            if host == id {
+                self.tell_server(via, Parcel::reset_all(host, via));
+            } else {
+                self.tell_server(host, Parcel::lose_all(host, via, Loss::Reset));
             }
         }
+    }
+
+    /// Tells a server, behind what it was sent before. Where no link is, and
+    /// none is being made, there was one, and it sees that it is gone.
+    fn tell_server(&mut self, id: ServerId, parcel: Parcel) {
+        if let Some(&link) = self.up.get(&id) {
+            self.out.push_back(Output::Send(link, parcel.frame()));
+        } else if let Some(pending) = self.pending.get_mut(&id) {
+            pending.parcels.push_back(parcel);
+        }
+    }
+
+    /// This host gives up all ways by a dial-in server, which may not see why:
+    /// it is told, by whatever way there is.
+    fn lose_server(&mut self, via: ServerId, view: &View) {
+        self.out.push_back(Output::LocalLostServer(via));
+        self.forward(via, Parcel::reset_all(self.me, via), view);
     }
 
     /// A client of this server hung up: its hosts are told.
@@ -413,4 +478,9 @@ impl Relay {
     pub fn waiting(&self) -> usize {
         self.pending.values().map(|pending| pending.parcels.len()).sum()
     }
+}
+
+/// Why nobody of this id is there.
+fn absence(id: ServerId, view: &View) -> Loss {
+    if view.get(id).is_some() { Loss::Gone } else { Loss::NotFound }
 }

@@ -99,7 +99,7 @@ fn who_stands_between_passes_on_but_never_further_than_the_hops_allow() {
     relay.handle_packet(server(ME), route(End::Host, 0), body(), &view);
     assert_eq!(drain(&mut relay), [Output::Send(LinkId(2), Frame::Packet(route(End::Host, 0), body()))]);
     relay.handle_down(server(HOST).0, server(HOST).1, &view);
-    let lost = Frame::Lost(Route { session: ALL, ..route(End::Client, 0) }, Loss::Reset);
+    let lost = Frame::Lost(Route { session: ALL, ..route(End::Client, MAX_HOPS) }, Loss::Reset);
     assert!(drain(&mut relay).contains(&Output::Send(LinkId(1), lost)), "the dial-in server is told of the loss");
     relay.handle_packet(server(ME), route(End::Host, 0), body(), &view);
     relay.handle_failed(HOST, &view);
@@ -144,4 +144,123 @@ fn hosts_are_told_when_a_client_hangs_up_even_if_they_must_be_dialled_for_it() {
     relay.handle_up(LinkId(20), server(HOST).1);
     let gone = Frame::Lost(route(End::Host, MAX_HOPS), Loss::Gone);
     assert_eq!(drain(&mut relay), [Output::Send(LinkId(20), gone)]);
+}
+
+/// Every client of `ME` must open the way to `HOST` again.
+fn all_reset() -> Frame {
+    Frame::Lost(Route { session: ALL, ..route(End::Client, MAX_HOPS) }, Loss::Reset)
+}
+
+#[test]
+fn nothing_is_asked_of_a_server_that_has_left_even_if_it_could_be() {
+    let (mut relay, mut view) = (relay(), view());
+    relay.handle_up(server(HOST).0, server(HOST).1);
+    view.put(Record { state: State::Dead, ..*view.get(HOST).unwrap() });
+    relay.handle_packet(CLIENT, from_client(), body(), &view);
+    assert_eq!(drain(&mut relay), [told(Loss::Gone)]);
+    relay.handle_down(CLIENT.0, CLIENT.1, &view);
+    assert_eq!(drain(&mut relay), [], "and it need not hear that the client hung up");
+}
+
+#[test]
+fn a_server_that_leaves_the_view_and_is_there_hears_of_both_losses() {
+    let (mut relay, view) = (Relay::new(HOST), view());
+    relay.handle_up(server(ME).0, server(ME).1);
+    relay.handle_packet(server(ME), route(End::Host, MAX_HOPS), body(), &view);
+    drain(&mut relay);
+    relay.handle_leave(ME);
+    let route = Route { to: End::Host, bulk: false, hops: 0, host: ME, via: HOST, session: ALL };
+    let gone = Output::Send(LinkId(1), Frame::Lost(route, Loss::Gone));
+    let Frame::Lost(reset, loss) = all_reset() else { unreachable!() };
+    let reset = Output::Send(LinkId(1), Frame::Lost(Route { hops: 0, ..reset }, loss));
+    assert_eq!(drain(&mut relay), [gone, reset, Output::LocalLostServer(ME)]);
+}
+
+#[test]
+fn a_host_that_gives_ways_up_by_itself_tells_the_dial_in_server() {
+    // A packet that was late came by a third, and then that one is lost: the
+    // dial-in server sees nothing of it.
+    for direct in [true, false] {
+        let (mut relay, view) = (Relay::new(HOST), view());
+        relay.handle_up(server(THIRD).0, server(THIRD).1);
+        if direct {
+            relay.handle_up(server(ME).0, server(ME).1);
+        }
+        relay.handle_packet(server(THIRD), route(End::Host, 0), body(), &view);
+        drain(&mut relay);
+        relay.handle_down(server(THIRD).0, server(THIRD).1, &view);
+        let outputs = drain(&mut relay);
+        assert!(outputs.contains(&Output::LocalLostServer(ME)), "{outputs:?}");
+        if !direct {
+            assert!(outputs.iter().any(|output| matches!(output, Output::Want(ME, _))), "{outputs:?}");
+            relay.handle_up(server(ME).0, server(ME).1);
+            assert_eq!(drain(&mut relay), [Output::Send(LinkId(1), all_reset())]);
+        } else {
+            assert!(outputs.contains(&Output::Send(LinkId(1), all_reset())), "{outputs:?}");
+        }
+    }
+}
+
+#[test]
+fn a_host_hears_of_a_lost_dial_in_server_behind_what_that_one_had_sent() {
+    let (mut relay, view) = (Relay::new(THIRD), view());
+    relay.handle_up(server(ME).0, server(ME).1);
+    relay.handle_packet(server(ME), route(End::Host, 0), body(), &view);
+    relay.handle_down(server(ME).0, server(ME).1, &view);
+    drain(&mut relay);
+    relay.handle_up(server(HOST).0, server(HOST).1);
+    let packet = Output::Send(LinkId(2), Frame::Packet(route(End::Host, 0), body()));
+    let lost = Frame::Lost(Route { session: ALL, ..route(End::Host, MAX_HOPS) }, Loss::Reset);
+    assert_eq!(drain(&mut relay), [packet, Output::Send(LinkId(2), lost)]);
+}
+
+#[test]
+fn who_finds_no_room_to_wait_for_a_link_hears_so() {
+    let (mut relay, view) = (relay(), view());
+    let large = Load::Encoded(bytes::Bytes::from(alloc::vec![0; 60_000]));
+    let fits = MAX_PENDING / (64 + large.len());
+    for _ in 0..fits {
+        relay.handle_packet(CLIENT, from_client(), large.clone(), &view);
+    }
+    assert!(matches!(drain(&mut relay)[..], [Output::Want(HOST, _)]));
+    relay.handle_packet(CLIENT, from_client(), large, &view);
+    assert_eq!(drain(&mut relay), [told(Loss::Reset)]);
+    assert_eq!(relay.waiting(), fits);
+}
+
+#[test]
+fn a_pair_of_servers_that_cannot_be_told_of_a_loss_finds_no_way_here() {
+    let (mut relay, view) = (Relay::new(THIRD), view());
+    relay.handle_up(server(HOST).0, server(HOST).1);
+    for via in 0..=MAX_TRANSIT as u64 {
+        let (from, route) = (server(ServerId(100 + via)), Route { via: ServerId(100 + via), ..route(End::Host, 0) });
+        relay.handle_up(from.0, from.1);
+        relay.handle_packet(from, route, body(), &view);
+        let outputs = drain(&mut relay);
+        let passed = matches!(outputs[..], [Output::Send(LinkId(2), Frame::Packet(..))]);
+        assert_eq!(passed, via < MAX_TRANSIT as u64, "{outputs:?}");
+        let refused = matches!(outputs[..], [Output::Send(link, Frame::Lost(_, Loss::Unreachable))] if link == from.0);
+        assert_eq!(refused, !passed, "{outputs:?}");
+    }
+}
+
+#[test]
+fn when_one_client_finds_that_a_third_has_no_way_all_who_went_there_hear_of_it() {
+    let (mut relay, view) = (relay(), view());
+    let other = (LinkId(11), Other::Client(78));
+    relay.handle_up(other.0, other.1);
+    relay.handle_up(server(THIRD).0, server(THIRD).1);
+    relay.handle_packet(CLIENT, from_client(), body(), &view);
+    relay.handle_failed(HOST, &view);
+    relay.handle_packet(other, from_client(), body(), &view);
+    drain(&mut relay);
+    relay.handle_lost(server(THIRD), route(End::Client, 0), Loss::Unreachable, &view);
+    let links: Vec<LinkId> = drain(&mut relay)
+        .into_iter()
+        .filter_map(|output| match output {
+            Output::Send(link, Frame::Lost(_, Loss::Reset)) => Some(link),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(links, [CLIENT.0, other.0]);
 }
