@@ -223,6 +223,8 @@ impl Anchor {
             Reply::Text(text) => Ok(text),
             other => Err(unexpected(&other)),
         }
+    }
+
     /// Starts a process and waits until it has ended. Both are asked at once, so
     /// this takes one round trip less than one after the other.
     ///

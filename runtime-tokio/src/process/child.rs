@@ -151,6 +151,10 @@ unsafe fn become_program(plan: &mut Plan) {
         }
         done = done && (plan.dir.is_null() || libc::chdir(plan.dir) != -1);
         if done {
+            // Nothing else that the server has open is the program's, whoever
+            // opened it and however. Old kernels cannot do this: then only what
+            // was opened as it should be is closed.
+            libc::syscall(libc::SYS_close_range, FIRST_FREE, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
             forget_signals();
             plan.errno = run_first(plan);
         } else {
@@ -175,20 +179,14 @@ unsafe fn run_first(plan: &Plan) -> c_int {
     why
 }
 
-/// Gives every signal that the server handles, and the one that Rust's programs
-/// ignore, its ordinary meaning, and blocks none.
+/// Gives every signal its ordinary meaning, and blocks none. Those that whoever
+/// started the server ignored are no business of the program's either.
 unsafe fn forget_signals() {
-    // SAFETY: all zero is the ordinary meaning of a signal and an empty mask,
-    // and whatever is read was written by the system before.
+    // SAFETY: all zero is the ordinary meaning of a signal and an empty mask.
     unsafe {
         let ordinary: libc::sigaction = std::mem::zeroed();
         for signal in 1..=libc::SIGRTMAX() {
-            let mut now: libc::sigaction = std::mem::zeroed();
-            let known = libc::sigaction(signal, ptr::null(), &raw mut now) == 0;
-            let kept = now.sa_sigaction == libc::SIG_DFL || now.sa_sigaction == libc::SIG_IGN;
-            if known && (!kept || signal == libc::SIGPIPE) {
-                libc::sigaction(signal, &raw const ordinary, ptr::null_mut());
-            }
+            libc::sigaction(signal, &raw const ordinary, ptr::null_mut()); // some have no other
         }
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);

@@ -34,7 +34,7 @@ enum Order {
 /// A program to start.
 struct Job {
     id: ElementId,
-    spec: ProcSpec,
+    spec: Box<ProcSpec>,
     orders: mpsc::UnboundedReceiver<Order>,
     events: mpsc::Sender<EffectEvent>,
 }
@@ -74,7 +74,7 @@ impl Processes {
         }
     }
 
-    fn spawn(&mut self, id: ElementId, spec: ProcSpec) {
+    fn spawn(&mut self, id: ElementId, spec: Box<ProcSpec>) {
         let (sender, orders) = mpsc::unbounded_channel();
         self.running.insert(id, sender);
         let job = Job { id, spec, orders, events: self.events.clone() };

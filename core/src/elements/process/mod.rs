@@ -199,7 +199,7 @@ impl Process {
             Ok(spec) => {
                 self.stage = Stage::Starting { maker };
                 self.spec = spec.clone();
-                out.push_back(Output::Effect(Effect::Spawn { id: self.id, spec }));
+                out.push_back(Output::Effect(Effect::Spawn { id: self.id, spec: Box::new(spec) }));
             }
             Err(detail) => {
                 fail(maker, ErrorKind::Invalid, &detail, out);

@@ -90,7 +90,7 @@ fn it_is_started_once_its_description_is_whole() {
     rig.start(9, &Op::Stdin(path()));
     assert_eq!(rig.answers(), [(9, Err(ErrorKind::NotFound))]);
     rig.describe(&sleeper());
-    assert_eq!(rig.effects(), [Effect::Spawn { id: ID, spec: sleeper() }]);
+    assert_eq!(rig.effects(), [Effect::Spawn { id: ID, spec: Box::new(sleeper()) }]);
     rig.event(ProcessEvent::Failed { errno: 2 });
     assert_eq!(rig.answers(), [(1, Err(ErrorKind::SpawnFailed(2)))]);
     assert_eq!(rig.out, [Output::Vacate(ID)]);
