@@ -5,6 +5,8 @@
 //! what came of it, and whatever it says of a number that is not known any more
 //! is ignored.
 
+use alloc::boxed::Box;
+
 use bytes::Bytes;
 
 use crate::{
@@ -21,7 +23,7 @@ pub enum Effect {
         /// The process.
         id: ElementId,
         /// What to run.
-        spec: ProcSpec,
+        spec: Box<ProcSpec>,
     },
     /// Write to its standard input, after what was to be written before.
     Write {

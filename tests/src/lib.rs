@@ -1,6 +1,8 @@
 //! Servers and clients for tests that use real sockets.
 
+pub mod actor;
 pub mod hops;
+pub mod proxy;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -17,17 +19,14 @@ pub const fn loopback() -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)
 }
 
+/// What a server on loopback is started with.
+pub fn config(key: &ClusterKey) -> ServerConfig {
+    ServerConfig { listen: loopback(), advertise: None, discover: None, join: Vec::new(), key: key.clone(), var: None }
+}
+
 /// A server on loopback.
 pub async fn server(key: &ClusterKey) -> Server {
-    let config = ServerConfig {
-        listen: loopback(),
-        advertise: None,
-        discover: None,
-        join: Vec::new(),
-        key: key.clone(),
-        var: None,
-    };
-    Server::start(config).await.expect("a server")
+    Server::start(config(key)).await.expect("a server")
 }
 
 /// A client of a server.

@@ -7,7 +7,7 @@ use circuit_core::{
     AnchorPath, Error, ErrorKind, ServerId, Target,
     client::Request,
     codec,
-    wire::op::{Kind, LogRecord, Op, ProcSpec, Reply, Source, Stat},
+    wire::op::{Kind, LogRecord, Op, ProcSpec, ProcStat, Reply, Source, Stat},
 };
 
 use super::{
@@ -223,6 +223,17 @@ impl Anchor {
             Reply::Text(text) => Ok(text),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// Starts a process and waits until it has ended. Both are asked at once, so
+    /// this takes one round trip less than one after the other.
+    ///
+    /// # Errors
+    /// As [`Anchor::make_proc`] and [`Proc::wait`].
+    pub async fn run_proc(&self, spec: &ProcSpec) -> Result<ProcStat, Error> {
+        let process = self.proc()?;
+        let (made, ended) = tokio::join!(biased; self.make_proc(spec), process.wait());
+        made.and(ended)
     }
 
     /// A handle of the channel here, whether or not there is one.

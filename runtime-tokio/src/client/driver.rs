@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use circuit_core::{
-    Error, ErrorKind, Rng, ServerId, Target,
+    Error, ErrorKind, Instant, Rng, ServerId, Target,
     client::{CallId, Client, Event, Output, Request},
     discovery::{Group, WINDOW},
     session::{self, Closed, Credentials, Event as SessionEvent, Failure, Peer, Role, Session},
@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use super::call::{Data, Desk, closed};
-use crate::{Clock, Net, Wire};
+use crate::{Clock, Net, Wire, driver::NEVER};
 
 /// Commands and frames that are handled before what they led to is sent.
 const AT_ONCE: usize = 256;
@@ -41,6 +41,15 @@ pub(super) enum Command {
     Abandon { id: CallId },
     AskAgain { id: CallId, desk: Arc<Desk> },
     Close(oneshot::Sender<()>),
+}
+
+/// What a turn begins with.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it goes nowhere")]
+enum News<S> {
+    Command(Option<Command>),
+    Event(io::Result<SessionEvent>),
+    Dialled(Result<(Wire<S>, Peer), Refusal>),
+    Alarm,
 }
 
 type Dialling<S> = Pin<Box<dyn Future<Output = Result<(Wire<S>, Peer), Refusal>> + Send>>;
@@ -65,6 +74,8 @@ pub(super) struct Driver<N: Net> {
     client: Client,
     net: N,
     clock: Clock,
+    /// When this turn began; the clock is not asked for each of many calls.
+    now: Instant,
     credentials: Credentials,
     rng: Rng,
     dials: u64,
@@ -126,6 +137,7 @@ impl<N: Net> Driver<N> {
             client,
             net,
             clock,
+            now: clock.now(),
             credentials,
             rng,
             dials: 0,
@@ -142,24 +154,29 @@ impl<N: Net> Driver<N> {
 
     /// Runs until nobody can command it any more, or it is told to end.
     pub(super) async fn run(mut self) {
+        let never = time::Instant::now() + NEVER;
         let mut alarm = Box::pin(time::sleep(Duration::ZERO));
-        self.client.connect(self.clock.now());
+        self.client.connect(self.now);
         self.drain();
         while !self.ending {
-            let never = time::Instant::now() + Duration::from_secs(3600);
             let due = self.client.poll_timeout().map_or(never, |(at, _)| self.clock.at(at).min(never));
             if alarm.deadline() != due {
                 alarm.as_mut().reset(due);
             }
-            tokio::select! {
+            let news = tokio::select! {
                 biased;
-                command = self.commands.recv() => match command {
-                    Some(command) => self.obey(command),
-                    None => self.ending = true,
-                },
-                event = next(self.wire.as_mut()) => self.hear(event),
-                dialled = dial(&mut self.dialling) => self.dialled(dialled),
-                () = &mut alarm => self.client.handle_timeout(self.clock.now()),
+                command = self.commands.recv() => News::Command(command),
+                event = next(self.wire.as_mut()) => News::Event(event),
+                dialled = dial(&mut self.dialling) => News::Dialled(dialled),
+                () = &mut alarm => News::Alarm,
+            };
+            self.now = self.clock.now();
+            match news {
+                News::Command(Some(command)) => self.obey(command),
+                News::Command(None) => self.ending = true,
+                News::Event(event) => self.hear(event),
+                News::Dialled(dialled) => self.dialled(dialled),
+                News::Alarm => self.client.handle_timeout(self.now),
             }
             self.drain();
             self.catch_up();
@@ -213,7 +230,7 @@ impl<N: Net> Driver<N> {
     }
 
     fn obey(&mut self, command: Command) {
-        let now = self.clock.now();
+        let now = self.now;
         match command {
             Command::Call { id, host, request, desk } => {
                 self.desks.insert(id, desk);
@@ -243,7 +260,7 @@ impl<N: Net> Driver<N> {
 
     fn hear(&mut self, event: io::Result<SessionEvent>) {
         match event {
-            Ok(SessionEvent::Frame(frame)) => self.client.handle_frame(self.clock.now(), frame),
+            Ok(SessionEvent::Frame(frame)) => self.client.handle_frame(self.now, frame),
             Ok(SessionEvent::Established(_)) => {}
             Ok(SessionEvent::Closed(closed)) => self.lost(&format!("{closed:?}")),
             Err(error) => self.lost(&error.to_string()),
@@ -254,7 +271,7 @@ impl<N: Net> Driver<N> {
         tracing::debug!("the connection is lost: {why}");
         self.wire = None;
         self.server.send_replace(None);
-        self.client.handle_down(self.clock.now());
+        self.client.handle_down(self.now);
     }
 
     fn dialled(&mut self, dialled: Result<(Wire<N::Stream>, Peer), Refusal>) {
@@ -263,11 +280,11 @@ impl<N: Net> Driver<N> {
             Ok((wire, peer)) => {
                 self.wire = Some(wire);
                 self.server.send_replace(Some(peer.id));
-                self.client.handle_up(self.clock.now(), peer);
+                self.client.handle_up(self.now, peer);
             }
             Err(refusal) => {
                 tracing::debug!("no connection: {refusal}");
-                self.client.handle_down(self.clock.now());
+                self.client.handle_down(self.now);
             }
         }
     }

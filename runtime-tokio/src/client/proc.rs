@@ -54,10 +54,10 @@ impl Proc {
         self.0.ask(Op::Signal { path: self.path(), signal }, Bytes::new()).await.map(drop)
     }
 
-    /// Waits until it has ended.
+    /// Waits until it has ended. One that is still being made can be waited for.
     ///
     /// # Errors
-    /// `Aborted` if it was removed, `Unreachable` if its host was lost.
+    /// `SpawnFailed` if it could not be started, `Aborted` if it was removed, `Unreachable` if its host was lost.
     pub async fn wait(&self) -> Result<ProcStat, Error> {
         match self.0.ask(Op::Wait(self.path()), Bytes::new()).await? {
             Reply::Exit(stat) => Ok(*stat),

@@ -36,6 +36,8 @@ use link::{FromLink, Order};
 const INBOX: usize = 1024;
 /// What is handled between two looks at the clock.
 const AT_ONCE: usize = 64;
+/// When an alarm is due that is not set: tokio keeps no time further off.
+pub(crate) const NEVER: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 /// Tokio's clock, as the core counts.
 #[derive(Clone, Copy, Debug)]
@@ -133,9 +135,10 @@ impl<N: Net, H: Host> Driver<N, H> {
 
     /// Runs until the node has left the circuit.
     pub(crate) async fn run(mut self) {
+        let never = time::Instant::now() + NEVER;
         let mut alarm = Box::pin(time::sleep(Duration::ZERO));
         loop {
-            self.set_alarm(&mut alarm);
+            self.set_alarm(&mut alarm, never);
             tokio::select! {
                 biased;
                 Some(question) = self.questions.recv() => self.answer(question),
@@ -164,8 +167,7 @@ impl<N: Net, H: Host> Driver<N, H> {
         }
     }
 
-    fn set_alarm(&self, alarm: &mut Pin<Box<Sleep>>) {
-        let never = time::Instant::now() + Duration::from_secs(3600);
+    fn set_alarm(&self, alarm: &mut Pin<Box<Sleep>>, never: time::Instant) {
         let due = self.node.poll_timeout().map_or(never, |(at, _)| self.clock.at(at).min(never));
         if alarm.deadline() != due {
             alarm.as_mut().reset(due);

@@ -5,6 +5,7 @@
 //! that none outlives a server that was killed. Each program then has a task
 //! that watches it through a pidfd, which cannot come to mean another program.
 
+mod child;
 mod spawn;
 mod watch;
 
@@ -17,6 +18,8 @@ use circuit_core::{
     wire::op::{ProcSpec, Stdio},
 };
 use tokio::{runtime::Handle, sync::mpsc};
+
+use child::Nursery;
 
 /// What the task of a program is told.
 #[derive(Debug)]
@@ -31,7 +34,7 @@ enum Order {
 /// A program to start.
 struct Job {
     id: ElementId,
-    spec: ProcSpec,
+    spec: Box<ProcSpec>,
     orders: mpsc::UnboundedReceiver<Order>,
     events: mpsc::Sender<EffectEvent>,
 }
@@ -71,7 +74,7 @@ impl Processes {
         }
     }
 
-    fn spawn(&mut self, id: ElementId, spec: ProcSpec) {
+    fn spawn(&mut self, id: ElementId, spec: Box<ProcSpec>) {
         let (sender, orders) = mpsc::unbounded_channel();
         self.running.insert(id, sender);
         let job = Job { id, spec, orders, events: self.events.clone() };
@@ -90,8 +93,13 @@ impl Processes {
 
 /// The thread on which all programs are started, and with which they die.
 fn spawner(jobs: &thread_mpsc::Receiver<Job>, runtime: &Handle) {
+    let mut nursery = Nursery::new();
     while let Ok(job) = jobs.recv() {
-        match spawn::spawn(&job.spec) {
+        let spawned = match &mut nursery {
+            Ok(nursery) => spawn::spawn(nursery, &job.spec),
+            Err(error) => Err(error.raw_os_error().unwrap_or(0)),
+        };
+        match spawned {
             Ok(spawned) => {
                 runtime.spawn(watch::watch(job.id, spawned, job.orders, job.events));
             }

@@ -1,79 +1,111 @@
 //! Starting a program, in a session of its own.
 
 use std::{
+    collections::BTreeMap,
+    ffi::{CString, OsStr, OsString},
     io,
     os::{
         fd::{AsFd, OwnedFd},
-        unix::process::CommandExt,
+        unix::ffi::{OsStrExt, OsStringExt},
     },
-    process::{Command, Stdio},
+    path::Path,
 };
 
 use circuit_core::wire::op::{ProcSpec, StdinSpec};
-use rustix::process::{Pid, PidfdFlags, Signal, getpid, getppid, pidfd_open, set_parent_process_death_signal, setsid};
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+    pipe::PipeFlags,
+};
+
+use super::child::{Child, Nursery};
 
 /// Bytes that a pipe to or from a program should hold; less will do.
 const PIPE: usize = 256 * 1024;
+/// Where programs are looked for that are named without a `/`, when nothing
+/// else is said.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
-/// A program that runs.
+/// A program that runs. Its pipes do not block.
 pub(super) struct Spawned {
     pub(super) pid: u32,
     pub(super) pidfd: OwnedFd,
     pub(super) stdin: Option<OwnedFd>,
-    pub(super) stdout: Option<OwnedFd>,
-    pub(super) stderr: Option<OwnedFd>,
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
 }
 
 /// Starts a program; says the errno if that cannot be done.
-pub(super) fn spawn(spec: &ProcSpec) -> Result<Spawned, i32> {
-    let mut command = Command::new(&spec.path);
-    command.args(&spec.args).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.stdin(if spec.stdin == StdinSpec::Pipe { Stdio::piped() } else { Stdio::null() });
-    if !spec.dir.is_empty() {
-        command.current_dir(&spec.dir);
-    }
-    if !spec.env.is_empty() {
-        command.env_clear();
-        command.envs(spec.env.iter().filter_map(|pair| pair.split_once('=')));
-    }
-    let server = getpid();
-    // SAFETY: between fork and exec only system calls are made.
-    unsafe { command.pre_exec(move || before_exec(server)) };
-    let mut child = command.spawn().map_err(|error| errno_of(&error))?;
-    let pid = child.id();
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    // It was not waited for, so the number is still its own.
-    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    let pidfd = raw.ok_or(rustix::io::Errno::SRCH).and_then(|pid| pidfd_open(pid, PidfdFlags::NONBLOCK));
-    let pidfd = pidfd.map_err(|errno| {
-        let _ = child.kill();
-        let _ = child.wait();
-        errno.raw_os_error()
-    })?;
-    let (stdin, stdout, stderr) = (stdin.map(widened), stdout.map(widened), stderr.map(widened));
-    Ok(Spawned { pid, pidfd, stdin, stdout, stderr })
+pub(super) fn spawn(nursery: &mut Nursery, spec: &ProcSpec) -> Result<Spawned, i32> {
+    start(nursery, spec).map_err(|error| error.raw_os_error().unwrap_or_else(|| Errno::INVAL.raw_os_error()))
 }
 
-/// In the child: a session and a process group of its own, and its death when
-/// the server's thread dies.
-fn before_exec(server: Pid) -> io::Result<()> {
-    setsid()?;
-    set_parent_process_death_signal(Some(Signal::KILL))?;
-    if getppid() == Some(server) {
-        Ok(())
-    } else {
-        Err(rustix::io::Errno::SRCH.into()) // the server died in the meantime
-    }
+fn start(nursery: &mut Nursery, spec: &ProcSpec) -> io::Result<Spawned> {
+    let env = environment(spec);
+    let programs = programs(&spec.path, env.get(OsStr::new("PATH")).map(OsString::as_os_str))?;
+    let (its_stdin, stdin) = match spec.stdin {
+        StdinSpec::Pipe => {
+            let (read, write) = pipe()?;
+            (read, Some(ours(write)?))
+        }
+        StdinSpec::Null => (rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?, None),
+    };
+    let (stdout, its_stdout) = pipe()?;
+    let (stderr, its_stderr) = pipe()?;
+    let child = Child {
+        programs,
+        args: std::iter::once(&spec.path).chain(&spec.args).map(|arg| text(arg)).collect::<io::Result<_>>()?,
+        env: env.into_iter().map(variable).collect::<io::Result<_>>()?,
+        dir: if spec.dir.is_empty() { None } else { Some(text(&spec.dir)?) },
+        stdio: [its_stdin, its_stdout, its_stderr],
+    };
+    let (pid, pidfd) = nursery.start(child)?;
+    Ok(Spawned { pid, pidfd, stdin, stdout: ours(stdout)?, stderr: ours(stderr)? })
 }
 
-fn widened(pipe: impl Into<OwnedFd>) -> OwnedFd {
-    let pipe = pipe.into();
+/// Its environment; the last of a name counts.
+fn environment(spec: &ProcSpec) -> BTreeMap<OsString, OsString> {
+    if spec.env.is_empty() {
+        return std::env::vars_os().collect();
+    }
+    let pairs = spec.env.iter().filter_map(|pair| pair.split_once('='));
+    pairs.map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+fn variable((name, value): (OsString, OsString)) -> io::Result<CString> {
+    let mut text = name.into_vec();
+    text.push(b'=');
+    text.extend_from_slice(value.as_bytes());
+    Ok(CString::new(text)?)
+}
+
+/// The files that may be meant, as a shell would look for them.
+fn programs(path: &str, search: Option<&OsStr>) -> io::Result<Vec<CString>> {
+    if path.contains('/') {
+        return Ok(vec![text(path)?]);
+    }
+    let folders = std::env::split_paths(search.unwrap_or(OsStr::new(DEFAULT_PATH)));
+    let file = |folder: std::path::PathBuf| {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { &folder };
+        Ok(CString::new(folder.join(path).into_os_string().into_vec())?)
+    };
+    folders.map(file).collect()
+}
+
+fn text(text: &str) -> io::Result<CString> {
+    Ok(CString::new(text)?)
+}
+
+/// A pipe: its end to read from, and the one to write to.
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     // The kernel may have given out all that an ordinary user may have.
-    let _ = rustix::pipe::fcntl_setpipe_size(pipe.as_fd(), PIPE);
-    pipe
+    let _ = rustix::pipe::fcntl_setpipe_size(read.as_fd(), PIPE);
+    Ok((read, write))
 }
 
-fn errno_of(error: &io::Error) -> i32 {
-    // Without a number it is std that refuses, for what is in the arguments.
-    error.raw_os_error().unwrap_or_else(|| rustix::io::Errno::INVAL.raw_os_error())
+/// The server's end of a pipe, which must not block it.
+fn ours(pipe: OwnedFd) -> io::Result<OwnedFd> {
+    rustix::io::ioctl_fionbio(&pipe, true)?;
+    Ok(pipe)
 }

@@ -70,9 +70,9 @@ struct Output {
 }
 
 impl Output {
-    fn new(pipe: Option<OwnedFd>) -> io::Result<Self> {
-        let pipe = pipe.map(pipe::Receiver::from_owned_fd).transpose()?;
-        Ok(Self { pipe, offset: 0, until: 0, buffer: BytesMut::new() })
+    fn new(pipe: OwnedFd) -> io::Result<Self> {
+        let pipe = pipe::Receiver::from_owned_fd_unchecked(pipe)?;
+        Ok(Self { pipe: Some(pipe), offset: 0, until: 0, buffer: BytesMut::new() })
     }
 
     /// Reads once, if it may; nothing means that the output has ended.
@@ -109,7 +109,7 @@ impl Watch {
             // SAFETY: an owned descriptor stays open, and the same, for as long
             // as it is owned.
             let pidfd = unsafe { AsyncFd::register(spawned.pidfd) }?;
-            let stdin = spawned.stdin.map(pipe::Sender::from_owned_fd).transpose()?;
+            let stdin = spawned.stdin.map(pipe::Sender::from_owned_fd_unchecked).transpose()?;
             io::Result::Ok((pidfd, stdin, Output::new(spawned.stdout)?, Output::new(spawned.stderr)?))
         };
         match parts() {
@@ -141,6 +141,7 @@ impl Watch {
         let mut children = signal(SignalKind::child()).ok();
         while !self.exited || self.stdout.pipe.is_some() || self.stderr.pipe.is_some() {
             tokio::select! {
+                biased; // an end is heard of by a signal too, which then tells nothing
                 order = self.orders.recv(), if !self.released => self.obey(order).await,
                 status = exit_of(&self.pidfd), if !self.exited => self.has_exited(status).await,
                 () = next(children.as_mut()), if !self.exited => self.look_for_stops().await,

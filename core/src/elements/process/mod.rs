@@ -67,9 +67,11 @@ impl Process {
         }
     }
 
-    /// A call other than the one that makes it.
+    /// A call other than the one that makes it. Its end can be waited for before
+    /// it has begun, so that a client needs not ask twice.
     pub(super) fn start(&mut self, key: CallKey, op: &Op, input: Bytes, ended: bool, out: &mut Out) {
-        if matches!(self.stage, Stage::Describing { .. } | Stage::Starting { .. }) {
+        let being_made = matches!(self.stage, Stage::Describing { .. } | Stage::Starting { .. });
+        if being_made && !matches!(op, Op::Wait(_)) {
             return fail(key, ErrorKind::NotFound, "it is still being made", out);
         }
         match op {
@@ -197,7 +199,7 @@ impl Process {
             Ok(spec) => {
                 self.stage = Stage::Starting { maker };
                 self.spec = spec.clone();
-                out.push_back(Output::Effect(Effect::Spawn { id: self.id, spec }));
+                out.push_back(Output::Effect(Effect::Spawn { id: self.id, spec: Box::new(spec) }));
             }
             Err(detail) => {
                 fail(maker, ErrorKind::Invalid, &detail, out);
@@ -222,7 +224,9 @@ impl Process {
 
     fn has_failed(&mut self, errno: i32, out: &mut Out) {
         if let Stage::Starting { maker } = self.stage {
-            fail(maker, ErrorKind::SpawnFailed(errno), &self.spec.path, out);
+            for key in core::mem::take(&mut self.waiting).into_iter().chain([maker]) {
+                fail(key, ErrorKind::SpawnFailed(errno), &self.spec.path, out);
+            }
             out.push_back(Output::Vacate(self.id));
         }
     }

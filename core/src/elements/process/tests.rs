@@ -87,10 +87,10 @@ fn stdout() -> Op {
 #[test]
 fn it_is_started_once_its_description_is_whole() {
     let mut rig = Rig::new();
-    rig.start(9, &Op::Wait(path()));
+    rig.start(9, &Op::Stdin(path()));
     assert_eq!(rig.answers(), [(9, Err(ErrorKind::NotFound))]);
     rig.describe(&sleeper());
-    assert_eq!(rig.effects(), [Effect::Spawn { id: ID, spec: sleeper() }]);
+    assert_eq!(rig.effects(), [Effect::Spawn { id: ID, spec: Box::new(sleeper()) }]);
     rig.event(ProcessEvent::Failed { errno: 2 });
     assert_eq!(rig.answers(), [(1, Err(ErrorKind::SpawnFailed(2)))]);
     assert_eq!(rig.out, [Output::Vacate(ID)]);
@@ -239,4 +239,28 @@ fn stopping_and_going_on_are_phases() {
         rig.event(event);
         assert_eq!(rig.process.stat().phase, phase);
     }
+}
+
+#[test]
+fn its_end_can_be_waited_for_before_it_has_begun() {
+    let mut rig = Rig::new();
+    rig.start(2, &Op::Wait(path()));
+    rig.describe(&sleeper());
+    rig.start(3, &Op::Wait(path()));
+    rig.start(4, &Op::Peek(path()));
+    assert_eq!(rig.answers(), [(4, Err(ErrorKind::NotFound))]);
+    rig.event(ProcessEvent::Started { pid: 42 });
+    assert_eq!(rig.answers(), [(1, Ok(Reply::Done))]);
+    rig.exit(0);
+    assert!(matches!(rig.answers()[..], [(2, Ok(Reply::Exit(_))), (3, Ok(Reply::Exit(_)))]));
+}
+
+#[test]
+fn who_waits_for_what_cannot_be_started_hears_why() {
+    let mut rig = Rig::new();
+    rig.describe(&sleeper());
+    rig.start(2, &Op::Wait(path()));
+    rig.event(ProcessEvent::Failed { errno: 2 });
+    let failed = Err(ErrorKind::SpawnFailed(2));
+    assert_eq!(rig.answers(), [(2, failed.clone()), (1, failed)]);
 }
