@@ -13,6 +13,7 @@ const ONCE_FAILED: &[(&str, u64)] = &[
     ("channels", 575),
     ("channels", 590),
     ("channels", 989),
+    ("channels", 1153),
     ("channels", 2185),
     ("channels", 2958),
     ("channels", 7280),

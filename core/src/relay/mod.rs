@@ -201,6 +201,9 @@ impl Relay {
         for session in self.sessions.values_mut() {
             session.hosts.remove(&id);
         }
+        for parcel in self.pending.remove(&id).into_iter().flat_map(|pending| pending.parcels) {
+            self.answer_loss(&parcel, Loss::Gone); // or it would go there after this
+        }
         let around = self.detours.remove(id).and_then(|through| self.up.get(&through));
         let link = self.up.get(&id).or(around).or_else(|| self.came_by.get(&id)).copied();
         for parcel in [Parcel::lose_all(id, self.me, Loss::Gone), Parcel::reset_all(self.me, id)] {

@@ -264,3 +264,15 @@ fn when_one_client_finds_that_a_third_has_no_way_all_who_went_there_hear_of_it()
         .collect();
     assert_eq!(links, [CLIENT.0, other.0]);
 }
+
+#[test]
+fn what_waits_for_a_link_to_a_server_that_leaves_never_goes_there() {
+    let (mut relay, view) = (relay(), view());
+    relay.handle_packet(CLIENT, from_client(), body(), &view);
+    relay.handle_packet(server(THIRD), Route { via: THIRD, ..route(End::Host, 0) }, body(), &view);
+    drain(&mut relay);
+    relay.handle_leave(HOST);
+    assert!(drain(&mut relay).contains(&told(Loss::Gone)));
+    relay.handle_up(server(HOST).0, server(HOST).1);
+    assert_eq!(drain(&mut relay), []);
+}
