@@ -84,7 +84,8 @@ impl Oracle {
     fn left(&mut self, sim: &mut Sim, observer: ServerIndex, event: Event) {
         let is_subject = |&server: &ServerIndex| {
             sim.node(server).is_some_and(|node| {
-                node.id() == event.id && node.membership().view().live(event.id).is_some()
+                node.id() == event.id
+                    && node.membership().view().live(event.id).is_some()
                     && node.membership().epoch().start == event.epoch.start
             })
         };
@@ -106,7 +107,9 @@ impl Oracle {
                 Fault::Cut { a, b, .. } if a == server || b == server => cuts += 1,
                 Fault::Split { .. } => return false,
                 Fault::Pause { server: paused, lasting } if paused == server && lasting > STALL => return false,
-                Fault::Crash { server: gone, .. } | Fault::Leave { server: gone, .. } if gone == server => return false,
+                Fault::Crash { server: gone, .. } | Fault::Leave { server: gone, .. } if gone == server => {
+                    return false;
+                }
                 _ => {}
             }
         }
@@ -180,7 +183,8 @@ impl Log {
         if view.events() != told {
             return (view.events() < told).then_some("there are more events than the view knows of (P2)");
         }
-        let same = view.len() == self.present.len() && view.all_live().all(|record| self.present.contains_key(&record.id));
+        let same =
+            view.len() == self.present.len() && view.all_live().all(|record| self.present.contains_key(&record.id));
         (!same).then_some("its view is not the fold of its log (P2)")
     }
 }
