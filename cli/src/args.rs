@@ -3,12 +3,13 @@
 
 use std::{fmt, str::FromStr};
 
-use circuit_core::{AnchorPath, BadPath};
+use circuit_core::{AnchorPath, BadPath, ServerId};
 use clap::{Parser, Subcommand};
 
 use crate::verbs::{
-    chan, keygen::Keygen, log::Log, ls::Ls, mkproc::Mkproc, output, peek::Peek, recv::Recv, run::Run, scrub::Scrub,
-    send::Send, signal::Signal, start::Start, stdin::Stdin, wait, waitall::Waitall,
+    chan, join::Join, keygen::Keygen, log::Log, ls::Ls, mkproc::Mkproc, output, peek::Peek, recv::Recv, run::Run,
+    scrub::Scrub, send::Send, signal::Signal, start::Start, stdin::Stdin, stk::Stk, subscribe, suicide::Suicide, wait,
+    waitall::Waitall,
 };
 
 /// Servers, processes and channels of a whole cluster in one namespace.
@@ -21,8 +22,10 @@ pub(crate) struct Cli {
 
 /// Who needs more than the verbs.
 const AFTER: &str = "\
-Long options may be written with one dash. A server to dial is named by -d URL, or by the environment:
+Long options may be written with one dash. A server to dial is named by -d URL,
+found by -discover GROUP:PORT, or either by the environment:
   CIRCUIT           a file that holds the server's URL
+  CIRCUIT_DISCOVER  a multicast group by which servers find each other and clients find servers
   CIRCUIT_HMAC      a file that holds the circuit's key
   CIRCUIT_LOG       what is logged on standard error: error, warn, info, debug or trace
 
@@ -34,6 +37,10 @@ and 125 for a fault of the circuit.";
 pub(crate) enum Verb {
     Start(Start),
     Keygen(Keygen),
+    Join(Join),
+    Suicide(Suicide),
+    Stk(Stk),
+    Log(Log),
     Ls(Ls),
     Peek(Peek),
     Scrub(Scrub),
@@ -48,7 +55,10 @@ pub(crate) enum Verb {
     Send(Send),
     Recv(Recv),
     Close(chan::Close),
-    Log(Log),
+    #[command(name = "mk@join")]
+    MkJoin(subscribe::MkJoin),
+    #[command(name = "mk@leave")]
+    MkLeave(subscribe::MkLeave),
     Run(Run),
 }
 
@@ -72,6 +82,27 @@ impl FromStr for AnchorArg {
 impl fmt::Display for AnchorArg {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// A server, by its anchor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServerArg(pub(crate) ServerId);
+
+impl FromStr for ServerArg {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let anchor: AnchorPath = text.parse().map_err(|bad: BadPath| bad.to_string())?;
+        if anchor.path.is_root() {
+            return Ok(Self(anchor.server));
+        }
+        Err(format!("this is for a server; the one of that anchor is /{}", anchor.server))
+    }
+}
+
+impl fmt::Display for ServerArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "/{}", self.0)
     }
 }
 

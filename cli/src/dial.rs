@@ -12,7 +12,7 @@ use clap::Args;
 use tokio::{runtime, time};
 
 use crate::{
-    args::AnchorArg,
+    args::{AnchorArg, ServerArg},
     fault::{Fault, plain},
     files,
     interrupt::Interrupts,
@@ -54,7 +54,7 @@ impl DialArgs {
         if let Some(group) = group_of_environment()? {
             return Ok(Way::Group(group));
         }
-        let hint = "name one with -d URL, or write its URL to a file and set CIRCUIT to the file's name";
+        let hint = "name one with -d URL, or a file of its URL with CIRCUIT, or find one with -discover GROUP:PORT";
         Err(Fault::usage("there is no server to dial").hint(hint))
     }
 }
@@ -118,6 +118,11 @@ impl Client {
     pub(crate) fn anchor(&self, path: &AnchorArg) -> Result<Anchor, Fault> {
         let anchor = self.circuit.anchor(path.as_str()).map_err(|error| Fault::of(path, &error))?;
         Ok(self.within(anchor))
+    }
+
+    /// The anchor of a server, with the deadline that was named.
+    pub(crate) fn server(&self, server: ServerArg) -> Anchor {
+        self.within(self.circuit.server(server.0))
     }
 
     /// The same anchor, with the deadline that was named.

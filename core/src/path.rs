@@ -204,6 +204,9 @@ impl AnchorPath {
 impl FromStr for AnchorPath {
     type Err = BadPath;
     fn from_str(text: &str) -> Result<Self, BadPath> {
+        if text == "/" {
+            return Err(BadPath::NotAServer);
+        }
         let below = text.strip_prefix('/').ok_or(BadPath::Relative)?;
         let below = below.strip_suffix('/').unwrap_or(below);
         let (first, rest) = match below.split_once('/') {
@@ -290,6 +293,7 @@ mod tests {
             ("/X0000000000000001/a\nb", BadPath::Control),
             ("/X0000000000000001/\x1b[2J", BadPath::Control),
             ("/job/3", BadPath::NotAServer),
+            ("/", BadPath::NotAServer),
             ("/X938fe923bcdef2390", BadPath::NotAServer),
             (long.as_str(), BadPath::LongComponent),
             (deep.as_str(), BadPath::TooDeep),

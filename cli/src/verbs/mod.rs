@@ -1,6 +1,7 @@
 //! The verbs, one file each.
 
 pub(crate) mod chan;
+pub(crate) mod join;
 pub(crate) mod keygen;
 pub(crate) mod log;
 pub(crate) mod ls;
@@ -14,6 +15,9 @@ pub(crate) mod send;
 pub(crate) mod signal;
 pub(crate) mod start;
 pub(crate) mod stdin;
+pub(crate) mod stk;
+pub(crate) mod subscribe;
+pub(crate) mod suicide;
 pub(crate) mod wait;
 pub(crate) mod waitall;
 
@@ -24,6 +28,10 @@ pub(crate) fn run(verb: Verb) -> Result<u8, Fault> {
     match verb {
         Verb::Start(verb) => verb.run(),
         Verb::Keygen(verb) => verb.run(),
+        Verb::Join(verb) => on_circuit(verb),
+        Verb::Suicide(verb) => on_circuit(verb),
+        Verb::Stk(verb) => on_circuit(verb),
+        Verb::Log(verb) => on_circuit(verb),
         Verb::Ls(verb) => on_circuit(verb),
         Verb::Peek(verb) => on_circuit(verb),
         Verb::Scrub(verb) => on_circuit(verb),
@@ -38,7 +46,8 @@ pub(crate) fn run(verb: Verb) -> Result<u8, Fault> {
         Verb::Send(verb) => on_circuit(verb),
         Verb::Recv(verb) => on_circuit(verb),
         Verb::Close(verb) => on_circuit(verb),
-        Verb::Log(verb) => on_circuit(verb),
+        Verb::MkJoin(verb) => on_circuit(verb),
+        Verb::MkLeave(verb) => on_circuit(verb),
         Verb::Run(verb) => on_circuit(verb),
     }
 }

@@ -1,20 +1,24 @@
-//! `circuit recv`: a message from a channel.
+//! `circuit recv`: a message from a channel, or an event from a subscription.
 
+use circuit_core::Error;
+use circuit_tokio::client::{Chan, Element, Happened, Subscription};
 use clap::Args;
+use serde::Serialize;
 
 use crate::{
     args::AnchorArg,
     dial::{Client, DialArgs, OnCircuit, tried},
-    fault::{FAILED, Fault},
+    fault::{FAILED, Fault, warn},
     print::{FormatArgs, Out},
 };
 
-/// Receive a message from a channel, and print it
+/// Receive a message from a channel or an event from a subscription, and print it
 ///
-/// Once all of it was printed it is this receiver's; before, it goes back to the channel.
+/// Once all of it was printed it is this receiver's; before, it goes back. An event of a
+/// subscription is printed as the anchor of the server that joined or left.
 #[derive(Args, Debug)]
 pub(crate) struct Recv {
-    /// Where the channel stands
+    /// Where the channel or subscription stands
     anchor: AnchorArg,
 
     /// Do not wait: receive what is there now
@@ -28,6 +32,15 @@ pub(crate) struct Recv {
     dial: DialArgs,
 }
 
+/// An event, as JSON has it.
+#[derive(Serialize)]
+enum Event {
+    Joined(String),
+    Left(String),
+    /// So many events are lost.
+    Lagged(u64),
+}
+
 impl OnCircuit for Recv {
     fn dialling(&self) -> &DialArgs {
         &self.dial
@@ -35,11 +48,17 @@ impl OnCircuit for Recv {
 
     async fn run(self, client: &Client) -> Result<u8, Fault> {
         let fault = tried("recv", &self.anchor);
-        let channel = client.anchor(&self.anchor)?.chan().map_err(&fault)?;
-        let mut out = Out::new(self.format);
-        // A message that nobody reads was not received.
-        let unread = |fault: Fault| fault.with_status(FAILED);
-        let unprinted = |error| unread(Fault::from(error));
+        let anchor = client.anchor(&self.anchor)?;
+        let out = Out::new(self.format);
+        match anchor.get().await.map_err(&fault)? {
+            Element::Subscription(subscription) => self.event(&subscription, out, fault).await,
+            _ => self.message(&anchor.chan().map_err(&fault)?, out, fault).await,
+        }
+    }
+}
+
+impl Recv {
+    async fn message(&self, channel: &Chan, mut out: Out, fault: impl Fn(Error) -> Fault) -> Result<u8, Fault> {
         let message = async { if self.try_only { channel.try_recv().await } else { channel.recv().await } };
         let mut message = out.wanted(message).await.map_err(unread)?.map_err(&fault)?;
         while let Some(bytes) = message.next().await.map_err(&fault)? {
@@ -49,4 +68,36 @@ impl OnCircuit for Recv {
         message.confirm().await.map_err(&fault)?;
         Ok(0)
     }
+
+    async fn event(&self, from: &Subscription, mut out: Out, fault: impl Fn(Error) -> Fault) -> Result<u8, Fault> {
+        loop {
+            let event = async { if self.try_only { from.try_recv().await } else { from.recv().await } };
+            let event = out.wanted(event).await.map_err(unread)?.map_err(&fault)?;
+            let shape = match event.happened() {
+                Happened::Joined(server) => Event::Joined(server.path()),
+                Happened::Left(server) => Event::Left(server.path()),
+                Happened::Lagged(count) => Event::Lagged(*count),
+            };
+            match &shape {
+                _ if out.is_json() => out.value(&shape).await.map_err(unprinted)?,
+                Event::Joined(server) | Event::Left(server) => out.line(server).await.map_err(unprinted)?,
+                Event::Lagged(count) => warn(&format!("{count} events were missed: nobody received them in time")),
+            }
+            out.flush().await.map_err(unprinted)?;
+            event.confirm().await.map_err(&fault)?;
+            // Whoever reads lines waits for a server.
+            if out.is_json() || !matches!(shape, Event::Lagged(_)) {
+                return Ok(0);
+            }
+        }
+    }
+}
+
+/// A message that nobody reads was not received.
+const fn unread(fault: Fault) -> Fault {
+    fault.with_status(FAILED)
+}
+
+fn unprinted(error: std::io::Error) -> Fault {
+    unread(Fault::from(error))
 }

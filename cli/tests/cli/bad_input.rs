@@ -36,7 +36,7 @@ fn a_bad_command_line_is_a_usage_error_before_anything_is_dialled() {
         ("ls -d circuit://::1:80/1/Q0000000000000001 /", "brackets"),
         ("ls -d circuit://me@10.0.0.1:1/1/Q0000000000000001 /", "no user"),
         ("ls -discover 10.0.0.1:7711 /", "not a multicast address"),
-        ("ls -discover 228.8.8.8:7711 /", "no discovery"),
+        ("ls -discover 228.8.8.8 /", "PORT"),
         ("start -a 127.0.0.1 -if lo", "cannot be used with"),
         ("start -a 127.0.0.1:65536", "65535"),
         ("start -a ::1", "brackets"),
@@ -44,8 +44,12 @@ fn a_bad_command_line_is_a_usage_error_before_anything_is_dialled() {
         ("start -if nowhere0", "no such interface"),
         ("start -advertise 10.0.0.1", "need the port"),
         ("start -a 0.0.0.0:0 --insecure", "-advertise"),
-        ("start -discover 228.8.8.8:7711", "no discovery"),
-        ("start -j circuit://10.0.0.1:1/1/Q0000000000000001", "not in this version"),
+        ("start -discover 10.0.0.1:7711", "not a multicast address"),
+        ("start -j 10.0.0.1:1", "begins with circuit://"),
+        ("join /X0000000000000001", "<URL>"),
+        ("join /X0000000000000001/a circuit://10.0.0.1:1/1/Q0000000000000001", "this is for a server"),
+        ("suicide /X0000000000000001/a", "this is for a server"),
+        ("stk /", "must be a server"),
         ("start -docker", "not in this version"),
         ("ls /", "there is no server to dial"),
         ("run", "<CMD>"),
@@ -65,7 +69,7 @@ fn the_environment_is_checked_as_the_options_are() {
         ("CIRCUIT_LOG=loud circuit ls /", "no level of logs"),
         ("CIRCUIT= circuit ls /", "there is no server to dial"),
         ("CIRCUIT_DISCOVER=10.0.0.1:1 circuit ls /", "not a multicast address"),
-        ("CIRCUIT_DISCOVER=228.8.8.8:7711 circuit start", "no discovery"),
+        ("CIRCUIT_DISCOVER=nonsense circuit start", "CIRCUIT_DISCOVER is nonsense"),
         ("CIRCUIT_HMAC=nowhere circuit ls -d circuit://127.0.0.1:1/1/Q0000000000000001 /", "no such file"),
     ] {
         bed.fails(script, 2, says);
@@ -76,6 +80,7 @@ fn the_environment_is_checked_as_the_options_are() {
 fn what_the_server_refuses_is_an_application_error() {
     let bed = Bed::with_servers(1);
     bed.ok("circuit mkchan $X/c 1; echo '{\"Path\": \"/bin/true\"}' | circuit mkproc $X/p; circuit wait $X/p > end");
+    bed.ok("circuit mk@join $X/j");
     for (line, says) in [
         ("mkchan / 1", "cannot be made at /"),
         ("mkchan $X 1", "already exists: this anchor is the server's own"),
@@ -85,16 +90,22 @@ fn what_the_server_refuses_is_an_application_error() {
         ("scrub $X/nowhere", "not found"),
         ("scrub $X", "own element cannot be removed"),
         ("scrub /", "root cannot be removed"),
-        ("wait $X/c", "wrong kind"),
-        ("stdout $X/c", "wrong kind"),
-        ("recv $X/p", "wrong kind"),
-        ("close $X", "wrong kind"),
+        ("mk@join /", "cannot be made at /"),
+        ("mk@leave $X/c", "already exists"),
+        ("wait $X/c", "wrong kind of element: 'wait' is not for chan"),
+        ("stdout $X/c", "'stdout' is not for chan"),
+        ("recv $X/p", "'recv' is not for proc"),
+        ("close $X", "'close' is not for server"),
+        ("send $X/j", "'send' is not for @join"),
+        ("close $X/j", "'close' is not for @join"),
         ("signal KILL $X/p", "the process has ended"),
         ("peek /X0000000000000001", "no server of this id was ever seen"),
     ] {
         bed.fails(&format!("circuit {line}"), 1, says);
     }
-    assert_eq!(bed.ok("circuit ls $X/...").lines().count(), 2, "nothing was made or removed");
+    let nobody = "circuit join $X circuit://127.0.0.1:1/1/Q0000000000000001";
+    bed.fails(nobody, 3, "no server of this circuit answers at 127.0.0.1:1");
+    assert_eq!(bed.ok("circuit ls $X/...").lines().count(), 3, "nothing was made or removed");
 }
 
 #[test]
@@ -139,4 +150,9 @@ fn a_server_that_is_not_there_is_a_system_error() {
     let bed = Bed::new();
     let url = bed.start("-a 127.0.0.1 -hmac .hmac").url.clone(); // and killed again
     bed.fails(&format!("circuit ls -d {url} /"), 3, "connection refused\nhint: start one");
+    bed.fails(
+        "circuit ls -discover 239.77.30.1:7711 /",
+        3,
+        "nobody answered within 5 s\nhint: servers must have the same",
+    );
 }

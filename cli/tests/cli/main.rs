@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod channels;
+mod cluster;
+mod firewall;
 mod keys;
 mod output;
 mod processes;

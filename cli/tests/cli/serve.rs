@@ -18,12 +18,11 @@ fn a_signal_ends_a_server_in_good_order() {
 fn a_directory_belongs_to_one_server_which_is_the_same_after_a_crash() {
     let bed = Bed::new();
     let server = bed.start("-a 127.0.0.1 -hmac .hmac -var state");
-    let (url, anchor) = (server.url.clone(), server.anchor.clone());
+    let (url, anchor, port) = (server.url.clone(), server.anchor.clone(), server.port().to_owned());
     let refused = bed.sh("circuit start -a 127.0.0.1 -hmac .hmac -var state");
     refused.fails("a second server", 1, "another server is using it");
     server.signal(Signal::KILL);
     server.end();
-    let port = url.split([':', '/']).nth(4).expect("a port");
     let again = bed.start(&format!("-a 127.0.0.1:{port} -hmac .hmac -var state"));
     assert_eq!(again.anchor, anchor);
     // The old URL still dials, though the process is another.
@@ -34,7 +33,7 @@ fn a_directory_belongs_to_one_server_which_is_the_same_after_a_crash() {
 fn another_server_at_an_old_address_does_not_answer_for_the_first() {
     let bed = Bed::new();
     let server = bed.start("-a 127.0.0.1 -hmac .hmac");
-    let port = server.url.split([':', '/']).nth(4).expect("a port").to_owned();
+    let port = server.port().to_owned();
     let url = server.url.clone();
     server.signal(Signal::TERM);
     server.end();
@@ -46,7 +45,7 @@ fn another_server_at_an_old_address_does_not_answer_for_the_first() {
 fn a_taken_address_is_an_error_that_names_it() {
     let bed = Bed::new();
     let server = bed.start("-a 127.0.0.1 -hmac .hmac");
-    let port = server.url.split([':', '/']).nth(4).expect("a port");
+    let port = server.port();
     let refused = bed.sh(&format!("circuit start -a 127.0.0.1:{port}"));
     refused.fails("the same address", 1, &format!("cannot listen at 127.0.0.1:{port}: "));
 }

@@ -10,10 +10,20 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// A folder with a circuit of its own: a key, and servers on loopback.
+/// A folder with a circuit of its own: a key, and servers on loopback, or where
+/// else they can be put.
 pub(crate) struct Bed {
     folder: TempDir,
     servers: Vec<Server>,
+    hosts: Option<Hosts>,
+}
+
+/// The network namespaces of servers and of clients, and where servers listen.
+#[derive(Clone, Debug)]
+pub(crate) struct Hosts {
+    pub(crate) servers: String,
+    pub(crate) clients: String,
+    pub(crate) listen: &'static str,
 }
 
 /// A server, which is killed when this is dropped.
@@ -37,18 +47,42 @@ impl Bed {
     /// A folder with a key in `.hmac`, and no servers.
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let bed = Self { folder, servers: Vec::new() };
+        let bed = Self { folder, servers: Vec::new(), hosts: None };
         bed.ok("circuit keygen .hmac");
         bed
     }
 
-    /// A folder with a key and `count` servers.
+    /// A folder with a key and a circuit of `count` servers.
     pub(crate) fn with_servers(count: usize) -> Self {
         let mut bed = Self::new();
-        for _ in 0..count {
-            bed.add("-a 127.0.0.1 -hmac .hmac");
-        }
+        bed.add_joined(count);
         bed
+    }
+
+    /// The same in the network namespaces of `hosts`.
+    pub(crate) fn on_hosts(hosts: Hosts, count: usize) -> Self {
+        let mut bed = Self { hosts: Some(hosts), ..Self::new() };
+        bed.add_joined(count);
+        bed
+    }
+
+    fn add_joined(&mut self, count: usize) {
+        for _ in 0..count {
+            self.add(&format!("{} -hmac .hmac{}", self.listen(), self.joining()));
+        }
+        for server in self.servers.iter().filter(|_| count > 1) {
+            self.until(&format!("circuit ls -d {} /", server.url), |listed| listed.lines().count() == count);
+        }
+    }
+
+    /// The option for where servers listen.
+    pub(crate) fn listen(&self) -> String {
+        format!("-a {}", self.hosts.as_ref().map_or("127.0.0.1", |hosts| hosts.listen))
+    }
+
+    /// The option that joins the first server, if there is one.
+    fn joining(&self) -> String {
+        self.servers.first().map_or_else(String::new, |first| format!(" -j {}", first.url))
     }
 
     /// Starts a server of this circuit with these arguments. The first is the
@@ -64,8 +98,13 @@ impl Bed {
 
     /// Starts a server that commands do not dial.
     pub(crate) fn start(&self, args: &str) -> Server {
-        let mut command = self.command(&format!("exec circuit start {args}"));
-        let mut child = command.env_remove("CIRCUIT_HMAC").stderr(Stdio::null()).spawn().expect("a server");
+        self.launch(&format!("unset CIRCUIT_HMAC; exec circuit start {args}"))
+    }
+
+    /// Starts a server by a script, which becomes it.
+    pub(crate) fn launch(&self, script: &str) -> Server {
+        let mut command = self.command_in(self.hosts.as_ref().map(|hosts| &hosts.servers), script);
+        let mut child = command.stderr(Stdio::null()).spawn().expect("a server");
         let mut stdout = BufReader::new(child.stdout.take().expect("its output"));
         let mut url = String::new();
         stdout.read_line(&mut url).expect("a line");
@@ -83,22 +122,36 @@ impl Bed {
         &self.servers[number]
     }
 
-    /// The anchor of the server that is dialled.
+    /// The anchor of the server that hosts elements: the last.
     pub(crate) fn anchor(&self) -> &str {
-        &self.server(0).anchor
+        &self.server(self.servers.len() - 1).anchor
     }
 
-    /// A shell in the folder that will run `script`, with pipes to it. `$X` is
-    /// the anchor of the first server.
+    /// All servers, as `ls /` prints them.
+    pub(crate) fn listing(&self) -> String {
+        let mut anchors: Vec<String> = self.servers.iter().map(|server| format!("{}\n", server.anchor)).collect();
+        anchors.sort_unstable();
+        anchors.concat()
+    }
+
+    /// A shell in the folder that will run `script`, with pipes to it. The first
+    /// server is dialled; `$X` is the anchor of the last.
     pub(crate) fn command(&self, script: &str) -> Command {
+        self.command_in(self.hosts.as_ref().map(|hosts| &hosts.clients), script)
+    }
+
+    fn command_in(&self, namespace: Option<&String>, script: &str) -> Command {
         let binary = Path::new(env!("CARGO_BIN_EXE_circuit"));
         let folder = binary.parent().expect("a folder").display().to_string();
-        let mut command = Command::new("/bin/sh");
+        let mut command = Command::new(namespace.map_or("/bin/sh", |_| "ip"));
+        if let Some(namespace) = namespace {
+            command.args(["netns", "exec", namespace, "/bin/sh"]);
+        }
         command.args(["-c", script]).current_dir(self.path()).env_clear();
-        command.env("PATH", format!("{folder}:/usr/bin:/bin")).env("HOME", self.path());
+        command.env("PATH", format!("{folder}:/usr/bin:/bin:/usr/sbin:/sbin")).env("HOME", self.path());
         command.env("CIRCUIT_HMAC", ".hmac");
-        if let Some(first) = self.servers.first() {
-            command.env("CIRCUIT", "url").env("X", &first.anchor);
+        if let Some(last) = self.servers.last() {
+            command.env("CIRCUIT", "url").env("X", &last.anchor);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -161,6 +214,11 @@ fn done(output: &Output) -> Done {
 impl Server {
     pub(crate) fn signal(&self, signal: Signal) {
         send(&self.child, signal);
+    }
+
+    /// The port where it listens.
+    pub(crate) fn port(&self) -> &str {
+        self.url.split([':', '/']).nth(4).expect("a port")
     }
 
     /// Waits until it has ended: its status, and what it printed after its URL.

@@ -11,6 +11,7 @@ mod subscription;
 use alloc::{
     boxed::Box,
     collections::{BTreeMap, BTreeSet, VecDeque},
+    format,
 };
 
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use crate::{
     calls::CallKey,
     effect::{Effect, EffectEvent},
     membership::Event,
-    wire::op::{Op, Reply, Source, Stat},
+    wire::op::{Kind, Op, Reply, Source, Stat},
 };
 use channel::{Channel, Ticket};
 use process::Process;
@@ -143,7 +144,10 @@ impl Elements {
                     let stat = Stat::Subscription(subscription.stat());
                     return self.out.push_back(Output::Answer { key, result: Ok(Reply::Stat(Box::new(stat))) });
                 }
-                _ => return self.fail(key, ErrorKind::WrongKind),
+                _ => {
+                    let error = wrong_kind(op, Kind::Subscription(subscription.source()));
+                    return self.out.push_back(Output::Answer { key, result: Err(error) });
+                }
             },
         };
         self.callers.insert(key, (id, ticket));
@@ -157,7 +161,7 @@ impl Elements {
         let result = match op {
             Op::Peek(_) => Ok(Reply::Stat(Box::new(Stat::Chan(channel.stat())))),
             Op::Close(_) => channel.close(&mut self.out).map(|()| Reply::Done),
-            _ => Err(ErrorKind::WrongKind.into()),
+            _ => Err(wrong_kind(op, Kind::Chan)),
         };
         self.out.push_back(Output::Answer { key, result });
     }
@@ -269,4 +273,9 @@ impl Elements {
     fn fail(&mut self, key: CallKey, kind: ErrorKind) {
         self.out.push_back(Output::Answer { key, result: Err(kind.into()) });
     }
+}
+
+/// What to say when something is asked of an element that it cannot do.
+pub(crate) fn wrong_kind(op: &Op, of: Kind) -> Error {
+    Error::new(ErrorKind::WrongKind, format!("'{}' is not for {}", op.verb(), of.word()))
 }

@@ -70,6 +70,10 @@ impl Subscription {
         self.lagged = Some((self.line.offer("lagged 1".into(), out), 1));
     }
 
+    pub(super) const fn source(&self) -> Source {
+        self.source
+    }
+
     /// Its state, for `peek`.
     pub(super) fn stat(&self) -> SubscriptionStat {
         SubscriptionStat { source: self.source, pending: self.line.len() as u64, closed: false }

@@ -139,6 +139,8 @@ pub struct Node {
     elements: Elements,
     oplog: OpLog,
     timers: Timers<TimerReason>,
+    /// Told to leave, and about to.
+    suicidal: bool,
     ending: bool,
     out: VecDeque<Output>,
 }
@@ -161,6 +163,7 @@ impl Node {
             elements: Elements::default(),
             oplog: OpLog::new(config.keeps_log),
             timers,
+            suicidal: false,
             ending: false,
             out: VecDeque::new(),
             config,

@@ -15,7 +15,7 @@ use crate::{
     namespace, oplog, relay,
     wire::{
         CloseReason, Frame,
-        op::{Member, Op, Reply, ServerStat, Stat},
+        op::{Kind, Member, Op, Reply, ServerStat, Stat},
     },
 };
 
@@ -38,6 +38,9 @@ impl Node {
                 self.route_elements(output);
             } else if let Some(output) = self.oplog.poll_output() {
                 self.route_oplog(output);
+            } else if core::mem::take(&mut self.suicidal) {
+                // Behind the answer to whoever told it to.
+                self.membership.leave(now);
             } else {
                 break;
             }
@@ -189,9 +192,9 @@ impl Node {
                 Op::Join(target) => self.membership.join(now, key, target),
                 Op::Suicide => {
                     self.calls.answer(key, Ok(Reply::Done));
-                    self.membership.leave(now);
+                    self.suicidal = true;
                 }
-                _ => self.calls.answer(key, Err(crate::ErrorKind::WrongKind.into())),
+                op => self.calls.answer(key, Err(elements::wrong_kind(&op, Kind::Server))),
             },
         }
     }

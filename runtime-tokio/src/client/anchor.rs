@@ -209,8 +209,15 @@ impl Anchor {
     /// # Errors
     /// Those of the host and the connection.
     pub async fn suicide(&self) -> Result<(), Error> {
-        self.place("/ is no server")?;
-        self.ask(Op::Suicide, Bytes::new()).await.map(drop)
+        let id = self.place("/ is no server")?.server;
+        match self.ask(Op::Suicide, Bytes::new()).await {
+            // The news that it has left can be here before its answer.
+            Err(error) if error.kind == ErrorKind::Unknown => {
+                let there = self.circuit.members_within(self.deadline).await?.members;
+                if there.iter().any(|member| member.id == id) { Err(error) } else { Ok(()) }
+            }
+            answer => answer.map(drop),
+        }
     }
 
     /// What this anchor's server does now, in words.

@@ -1,8 +1,8 @@
 //! The client library: a circuit as a program uses it.
 //!
 //! [`Circuit::dial`] connects to one server and reaches every host through it.
-//! [`Anchor`]s are places in the one namespace; [`Chan`] and [`Proc`] are handles
-//! of what stands there. A handle is only a name: it stays usable when its host
+//! [`Anchor`]s are places in the one namespace; [`Chan`], [`Proc`] and
+//! [`Subscription`] are handles of what stands there. A handle is only a name: it stays usable when its host
 //! is out of reach, and works again when the host is back.
 //!
 //! Every error has a class (see [`circuit_core::ErrorClass`]): the application's,
@@ -28,4 +28,4 @@ pub use dial::{Circuit, Dial, DialError, Members};
 pub use driver::Refusal;
 pub use proc::{Output, Proc};
 pub use stream::{Receiving, Sending};
-pub use subscription::{Happened, Subscription};
+pub use subscription::{Event, Happened, Subscription};

@@ -26,6 +26,7 @@ use circuit_core::{
 };
 use tokio::{
     sync::{mpsc, oneshot},
+    task::JoinSet,
     time::{self, Sleep},
 };
 
@@ -88,6 +89,8 @@ pub(crate) struct Driver<N: Net, H: Host> {
     credentials: Credentials,
     rng: Rng,
     links: HashMap<LinkId, mpsc::UnboundedSender<Order>>,
+    /// The tasks of the links.
+    tasks: JoinSet<()>,
     /// Frames that leave together at the end of a turn.
     leaving: Vec<(LinkId, Order)>,
     inbox: mpsc::Receiver<News<N::Stream>>,
@@ -115,7 +118,7 @@ impl<N: Net, H: Host> Driver<N, H> {
         let node = Node::new(config, rng.fork("node").seed());
         let (clock, links, leaving) = (Clock::start(), HashMap::new(), Vec::new());
         let rng = rng.fork("sessions");
-        let stopping = Vec::new();
+        let (tasks, stopping) = (JoinSet::new(), Vec::new());
         Self {
             node,
             net,
@@ -124,6 +127,7 @@ impl<N: Net, H: Host> Driver<N, H> {
             credentials,
             rng,
             links,
+            tasks,
             leaving,
             inbox,
             to_inbox,
@@ -158,12 +162,24 @@ impl<N: Net, H: Host> Driver<N, H> {
             self.drain();
             self.leave();
             if self.ended {
-                drop(self.links);
-                for done in self.stopping {
-                    let _ = done.send(());
-                }
-                return;
+                return self.end().await;
             }
+        }
+    }
+
+    /// Waits until the links have said their last words.
+    async fn end(mut self) {
+        drop(self.links);
+        loop {
+            tokio::select! {
+                biased;
+                ended = self.tasks.join_next() => if ended.is_none() { break },
+                // Nobody is to wait for a reader.
+                _ = self.inbox.recv() => {}
+            }
+        }
+        for done in self.stopping {
+            let _ = done.send(());
         }
     }
 
@@ -205,6 +221,7 @@ impl<N: Net, H: Host> Driver<N, H> {
             News::Link(link, FromLink::Down(why)) => {
                 tracing::debug!(link = link.0, "down: {why}");
                 self.links.remove(&link);
+                while self.tasks.try_join_next().is_some() {}
                 self.node.handle_input(now, Input::LinkDown { link });
             }
             News::Accepted(stream, from) => {
@@ -269,7 +286,7 @@ impl<N: Net, H: Host> Driver<N, H> {
         let (orders, for_link) = mpsc::unbounded_channel();
         self.links.insert(link, orders);
         let (to_inbox, clock) = (self.to_inbox.clone(), self.clock);
-        tokio::spawn(async move {
+        self.tasks.spawn(async move {
             let say = |event| to_inbox.send(News::Link(link, event));
             let why = link::run(wire, for_link, clock, say).await;
             let _ = say(FromLink::Down(why)).await;

@@ -13,13 +13,13 @@ use alloc::{boxed::Box, collections::BTreeSet, vec::Vec};
 
 use bytes::Bytes;
 
-use super::{ElementId, Out, Output};
+use super::{ElementId, Out, Output, wrong_kind};
 use crate::{
     Error, ErrorKind,
     calls::CallKey,
     codec,
     effect::{Effect, ProcessEvent},
-    wire::op::{Exit, How, Op, Phase, ProcSpec, ProcStat, Reply, Stat, StdinSpec, Stdio},
+    wire::op::{Exit, How, Kind, Op, Phase, ProcSpec, ProcStat, Reply, Stat, StdinSpec, Stdio},
 };
 use buffer::Buffer;
 use stdin::Stdin;
@@ -95,7 +95,7 @@ impl Process {
                 self.buffer(*of).open(key, *from_end, out);
                 self.allow(*of, out);
             }
-            _ => fail(key, ErrorKind::WrongKind, "", out),
+            _ => out.push_back(Output::Answer { key, result: Err(wrong_kind(op, Kind::Proc)) }),
         }
     }
 
