@@ -3,6 +3,7 @@
 mod bad_input;
 mod channels;
 mod cluster;
+mod demo;
 mod firewall;
 mod keys;
 mod output;
