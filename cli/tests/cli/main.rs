@@ -12,3 +12,4 @@ mod readme;
 mod run;
 mod serve;
 mod support;
+mod tour;
