@@ -7,9 +7,9 @@ use circuit_core::{AnchorPath, BadPath, ServerId};
 use clap::{Parser, Subcommand};
 
 use crate::verbs::{
-    chan, join::Join, keygen::Keygen, log::Log, ls::Ls, mkproc::Mkproc, output, peek::Peek, recv::Recv, run::Run,
-    scrub::Scrub, send::Send, signal::Signal, start::Start, stdin::Stdin, stk::Stk, subscribe, suicide::Suicide, wait,
-    waitall::Waitall,
+    chan, demo::Demo, join::Join, keygen::Keygen, log::Log, ls::Ls, mkproc::Mkproc, output, peek::Peek, recv::Recv,
+    run::Run, scrub::Scrub, send::Send, signal::Signal, start::Start, stdin::Stdin, stk::Stk, subscribe,
+    suicide::Suicide, wait, waitall::Waitall,
 };
 
 /// Servers, processes and channels of a whole cluster in one namespace.
@@ -60,6 +60,7 @@ pub(crate) enum Verb {
     #[command(name = "mk@leave")]
     MkLeave(subscribe::MkLeave),
     Run(Run),
+    Demo(Demo),
 }
 
 /// The path of an anchor; the root is one.

@@ -1,6 +1,7 @@
 //! The verbs, one file each.
 
 pub(crate) mod chan;
+pub(crate) mod demo;
 pub(crate) mod join;
 pub(crate) mod keygen;
 pub(crate) mod log;
@@ -28,6 +29,7 @@ pub(crate) fn run(verb: Verb) -> Result<u8, Fault> {
     match verb {
         Verb::Start(verb) => verb.run(),
         Verb::Keygen(verb) => verb.run(),
+        Verb::Demo(verb) => verb.run(),
         Verb::Join(verb) => on_circuit(verb),
         Verb::Suicide(verb) => on_circuit(verb),
         Verb::Stk(verb) => on_circuit(verb),

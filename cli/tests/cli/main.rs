@@ -3,6 +3,7 @@
 mod bad_input;
 mod channels;
 mod cluster;
+mod demo;
 mod firewall;
 mod keys;
 mod output;
@@ -11,3 +12,4 @@ mod readme;
 mod run;
 mod serve;
 mod support;
+mod tour;

@@ -35,7 +35,7 @@ pub enum Message {
         ask: bool,
     },
     /// Our views differ: these are hashes of parts of mine, by
-    /// [`super::sync::bucket`]. Their number is a power of two.
+    /// `sync::bucket`. Their number is a power of two.
     Digest(#[serde(deserialize_with = "list::bounded::<MAX_BUCKETS, _, _>")] Vec<u64>),
     /// All that I know in the parts that differ.
     Records {

@@ -1,7 +1,7 @@
 //! `circuit run`: a command on one server or on many, as if it ran here.
 //!
 //! On each server a process is made, its streams are attached to those of this
-//! program, and it is removed when it has ended ([`target`]). How the output of
+//! program, and it is removed when it has ended ([`mod@target`]). How the output of
 //! several stands side by side is [`show`]'s.
 
 mod show;
