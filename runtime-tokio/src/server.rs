@@ -68,7 +68,7 @@ impl Server {
         let (identity, journal) = match &state {
             Some(state) => {
                 let journal = in_dir(state.path(), Journal::open(state.path()))?;
-                (state.identity(&mut rng)?, Some(Arc::new(journal)))
+                (in_dir(state.path(), state.identity(&mut rng))?, Some(Arc::new(journal)))
             }
             None => (Identity { key: StaticKey::generate(&mut rng), start: 1 }, None),
         };

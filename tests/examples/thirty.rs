@@ -66,16 +66,20 @@ async fn run() -> Fallible<bool> {
     }
     let servers = Servers { circuit, key: read_key(&file)?, file };
 
-    let (mut all, full) = boot(servers, count).await?;
+    let (mut all, full) = boot(&servers, count).await?;
     println!("memory of a server, each with a client: {}", memory(&all)?);
-    let gone = kill(&mut all).await?;
     if let Some(idle) = idle {
         for server in &mut all {
             server.leave_alone().await?;
         }
         sleep(SETTLING).await;
         measure(&all, idle).await?;
+        for server in &mut all {
+            server.watch(&servers.key).await?;
+            server.until(|view| view.len() == count).await?;
+        }
     }
+    let gone = kill(&mut all).await?;
     Ok(full && gone)
 }
 
@@ -142,9 +146,9 @@ impl Servers {
         let mut line = String::new();
         stdout.read_line(&mut line).await?;
         let url: Url = line.trim().parse()?;
-        let circuit = Circuit::dial(Dial::url(url).key(self.key.clone())).await?;
-        let subscription = circuit.server(url.id).walk("watch")?.subscribe(Source::Both).await?;
-        Ok(Server { child, url, _stdout: stdout, watch: Some((circuit, subscription)), view: BTreeSet::new() })
+        let mut server = Server { child, url, _stdout: stdout, watch: None, view: BTreeSet::new() };
+        server.watch(&self.key).await?;
+        Ok(server)
     }
 }
 
@@ -155,6 +159,15 @@ impl Server {
 
     fn pid(&self) -> Fallible<u32> {
         Ok(self.child.id().ok_or("a server has ended by itself")?)
+    }
+
+    /// Gives it a client that sees what it sees.
+    async fn watch(&mut self, key: &ClusterKey) -> Fallible<()> {
+        let circuit = Circuit::dial(Dial::url(self.url).key(key.clone())).await?;
+        let subscription = circuit.server(self.url.id).walk("watch")?.subscribe(Source::Both).await?;
+        self.view.clear();
+        self.watch = Some((circuit, subscription));
+        Ok(())
     }
 
     /// Follows its view until that is as it should be; when that was.
@@ -187,7 +200,7 @@ impl Server {
 }
 
 /// Starts them all, each through the first; and whether they were fast enough.
-async fn boot(servers: Servers, count: usize) -> Fallible<(Vec<Server>, bool)> {
+async fn boot(servers: &Servers, count: usize) -> Fallible<(Vec<Server>, bool)> {
     let begun = Instant::now();
     let mut first = servers.start(None).await?;
     let url = first.url;

@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use circuit_core::{
     ErrorKind,
-    wire::op::{Exit, How, Phase, ProcSpec},
+    wire::op::{Exit, How, Phase, ProcSpec, Source},
 };
 use circuit_tests::{client, key, server};
 use circuit_tokio::{
     Circuit, Dial,
-    client::{Proc, Sent},
+    client::{Element, Happened, Proc, Sent},
 };
 
 fn spec(path: &str, args: &[&str]) -> ProcSpec {
@@ -142,4 +142,44 @@ async fn without_the_key_nothing_is_learnt() {
     for dial in [Dial::url(server.url()), Dial::url(server.url()).key(circuit_tests::key())] {
         Circuit::dial(dial).await.expect_err("refused");
     }
+}
+
+#[tokio::test]
+async fn a_subscription_tells_who_is_there_who_comes_and_who_goes() {
+    let key = key();
+    let (first, second) = (server(&key).await, server(&key).await);
+    let circuit = client(&first, &key).await;
+    let anchor = circuit.server(first.url().id);
+    let events = anchor.walk("watch").expect("a path").subscribe(Source::Both).await.expect("a subscription");
+    let told = |happened: Happened| match happened {
+        Happened::Joined(server) => format!("+{server}"),
+        Happened::Left(server) => format!("-{server}"),
+        Happened::Lagged(count) => format!("{count} missed"),
+    };
+    assert_eq!(told(events.next().await.expect("an event")), format!("+/{}", first.url().id));
+    assert_eq!(events.try_next().await.expect_err("no more").kind, ErrorKind::WouldBlock);
+    anchor.join(second.url().into()).await.expect("joined");
+    let event = events.recv().await.expect("an event");
+    drop(event); // not confirmed: it goes back
+    let event = events.recv().await.expect("the same");
+    assert_eq!(told(event.confirm().await.expect("taken")), format!("+/{}", second.url().id));
+    circuit.server(second.url().id).suicide().await.expect("it ends");
+    assert_eq!(told(events.next().await.expect("an event")), format!("-/{}", second.url().id));
+    assert_eq!(events.stat().await.expect("its state").pending, 0);
+    assert!(matches!(events.anchor().get().await, Ok(Element::Subscription(_))));
+}
+
+/// The notice itself is made where events are (see the core): this reads one.
+#[tokio::test]
+async fn a_notice_of_missed_events_is_told_apart() {
+    let key = key();
+    let server = server(&key).await;
+    let circuit = client(&server, &key).await;
+    let anchor = circuit.server(server.url().id).walk("line").expect("a path");
+    let line = anchor.make_chan(2).await.expect("a channel");
+    line.send("lagged 5").await.expect("sent");
+    line.send("5 lagged").await.expect("sent");
+    let events = anchor.subscription(Source::Join).expect("a handle");
+    assert!(matches!(events.next().await, Ok(Happened::Lagged(5))));
+    assert_eq!(events.next().await.expect_err("no event").kind, ErrorKind::Invalid);
 }

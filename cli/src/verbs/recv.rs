@@ -101,3 +101,16 @@ const fn unread(fault: Fault) -> Fault {
 fn unprinted(error: std::io::Error) -> Fault {
     unread(Fault::from(error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_event_has_a_form_of_its_own() {
+        let text = |event: Event| serde_json::to_string(&event).expect("JSON");
+        assert_eq!(text(Event::Joined("/X1".into())), r#"{"Joined":"/X1"}"#);
+        assert_eq!(text(Event::Left("/X1".into())), r#"{"Left":"/X1"}"#);
+        assert_eq!(text(Event::Lagged(5)), r#"{"Lagged":5}"#);
+    }
+}
