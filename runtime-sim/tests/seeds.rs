@@ -17,6 +17,7 @@ const ONCE_FAILED: &[(&str, u64)] = &[
     ("channels", 2185),
     ("channels", 2958),
     ("channels", 7280),
+    ("channels", 16607),
 ];
 
 fn holds(scenario: &Scenario, seed: u64) {

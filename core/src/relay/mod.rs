@@ -8,6 +8,7 @@
 //! itself says so too, and nothing is dropped of which nobody hears.
 
 mod detour;
+mod parcel;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ use crate::{
     },
 };
 use detour::Detours;
+use parcel::{ALL, Parcel, Pending};
 
 /// Bytes that may wait for one server to be dialled.
 const MAX_PENDING: usize = 4 * 1024 * 1024;
@@ -35,9 +37,6 @@ const MAX_PENDING: usize = 4 * 1024 * 1024;
 /// so that they can be told of a loss; others find no way here. And servers
 /// whose packets come by another.
 const MAX_TRANSIT: usize = 4_096;
-
-/// Stands for all clients of a server where one is named.
-const ALL: u64 = 0;
 
 /// What the relay wants done.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,6 +65,9 @@ pub struct Relay {
     /// The link by which packets of clients of another server came last: the
     /// way back to it.
     came_by: BTreeMap<ServerId, LinkId>,
+    /// Hosts that may have missed that clients hung up. Before they hear
+    /// anything else they are told that all were lost.
+    unsaid: BTreeSet<ServerId>,
     /// For whom packets were passed on to whom.
     transit: BTreeSet<(ServerId, ServerId)>,
     out: VecDeque<Output>,
@@ -78,46 +80,6 @@ struct Session {
     hosts: BTreeSet<ServerId>,
 }
 
-#[derive(Debug, Default)]
-struct Pending {
-    parcels: VecDeque<Parcel>,
-    bytes: usize,
-}
-
-/// A [`Frame::Packet`] or a [`Frame::Lost`], with its route at hand.
-#[derive(Clone, Debug)]
-struct Parcel {
-    route: Route,
-    load: Result<Load, Loss>,
-}
-
-impl Parcel {
-    /// Word to a dial-in server that all its clients must open the way to
-    /// `host` again.
-    const fn reset_all(host: ServerId, via: ServerId) -> Self {
-        let route = Route { to: End::Client, bulk: false, hops: MAX_HOPS, host, via, session: ALL };
-        Self { route, load: Err(Loss::Reset) }
-    }
-
-    /// Word to a host that all clients of a dial-in server are lost to it.
-    const fn lose_all(host: ServerId, via: ServerId, loss: Loss) -> Self {
-        let route = Route { to: End::Host, bulk: false, hops: MAX_HOPS, host, via, session: ALL };
-        Self { route, load: Err(loss) }
-    }
-
-    /// What it counts for where bytes are counted.
-    fn cost(&self) -> usize {
-        64 + self.load.as_ref().map_or(0, Load::len)
-    }
-
-    fn frame(self) -> Frame {
-        match self.load {
-            Ok(load) => Frame::Packet(self.route, load),
-            Err(loss) => Frame::Lost(self.route, loss),
-        }
-    }
-}
-
 impl Relay {
     /// The relay of server `me`.
     pub fn new(me: ServerId) -> Self {
@@ -128,6 +90,7 @@ impl Relay {
             pending: BTreeMap::new(),
             detours: Detours::default(),
             came_by: BTreeMap::new(),
+            unsaid: BTreeSet::new(),
             transit: BTreeSet::new(),
             out: VecDeque::new(),
         }
@@ -144,6 +107,11 @@ impl Relay {
                 if self.detours.remove(id).is_some() {
                     // The direct way is better; packets on the other may be late.
                     self.reset_host(id, Loss::Reset);
+                    self.unsaid.insert(id);
+                }
+                if self.unsaid.remove(&id) {
+                    let all = Parcel::lose_all(id, self.me, Loss::Gone);
+                    self.out.push_back(Output::Send(link, all.frame()));
                 }
                 if let Some(pending) = self.pending.remove(&id) {
                     self.out.extend(pending.parcels.into_iter().map(|parcel| Output::Send(link, parcel.frame())));
@@ -161,7 +129,8 @@ impl Relay {
                     return;
                 }
                 self.up.remove(&id);
-                self.server_lost(id);
+                self.server_lost(id, view);
+                self.unsaid.remove(&id); // it sees that all are lost
                 let came_by = self.came_by.iter();
                 let lost: Vec<ServerId> = came_by.filter(|&(_, by)| *by == link).map(|(&via, _)| via).collect();
                 for via in lost {
@@ -211,6 +180,7 @@ impl Relay {
                 self.pass_on(link, parcel);
             }
         }
+        self.unsaid.remove(&id);
         self.out.push_back(Output::LocalLostServer(id));
     }
 
@@ -262,15 +232,18 @@ impl Relay {
         };
         match route.to {
             End::Host if route.host == self.me && route.session == ALL => {
-                if loss == Loss::Gone {
+                if id == route.via {
                     // It has told its clients.
-                    return self.out.push_back(Output::LocalLostServer(route.via));
+                    return self.out.push_back(Output::LocalLostServer(id));
                 }
-                // The way may have changed since: only the one that packets
-                // came by last can be lost.
-                let last = self.came_by.get(&route.via);
-                if last.map_or(id == route.via, |last| *last == from.0) {
+                // The way may have changed since. Word that a way broke is only
+                // about the one that packets came by last; word from the dial-in
+                // server may be late, and then it must reset its clients again.
+                let last = self.came_by.get(&route.via) == Some(&from.0);
+                if last {
                     self.came_by.remove(&route.via);
+                }
+                if last || loss == Loss::Gone {
                     self.lose_server(route.via, view);
                 }
             }
@@ -284,6 +257,9 @@ impl Relay {
                 let loss = if view.live(route.host).is_some() { Loss::Reset } else { loss };
                 if route.session == ALL || avoided {
                     self.reset_host(route.host, loss);
+                    if avoided {
+                        self.lose_clients(route.host, view);
+                    }
                 } else {
                     self.tell_client(route.host, route.session, loss);
                 }
@@ -317,15 +293,17 @@ impl Relay {
             }
             End::Client if route.via == self.me => {
                 // Nothing a server says after it has left is believed (P7).
-                if route.host != self.me && view.live(route.host).is_none() {
-                    return;
-                }
-                if let Some(session) = self.sessions.get(&route.session) {
-                    self.out.push_back(Output::Send(session.link, Frame::Packet(route, load)));
-                } else {
-                    // It hung up; something of it that was late came after the
-                    // word of that, perhaps.
-                    self.tell_host(route.host, route.session, view);
+                let believed = route.host == self.me || view.live(route.host).is_some();
+                match self.sessions.get_mut(&route.session).filter(|_| believed) {
+                    Some(found) => {
+                        // It may not have asked since the host was here last:
+                        // what is answered may have been late.
+                        found.hosts.insert(route.host);
+                        self.out.push_back(Output::Send(found.link, Frame::Packet(route, load)));
+                    }
+                    // Or it hung up, and something of it that was late came
+                    // after the word of that.
+                    None => self.tell_host(route.host, route.session, view),
                 }
             }
             End::Host => self.forward(route.host, Parcel { route, load: Ok(load) }, view),
@@ -337,7 +315,10 @@ impl Relay {
     /// through another.
     fn forward(&mut self, target: ServerId, parcel: Parcel, view: &View) {
         let route = parcel.route;
-        if route.to == End::Host && route.via != self.me && parcel.load.is_ok() {
+        if parcel.load.is_ok() && route.to == End::Host && self.unsaid.remove(&target) {
+            self.lose_clients(target, view);
+        }
+        if parcel.load.is_ok() && route.to == End::Host && route.via != self.me {
             let pair = (route.via, route.host);
             if self.transit.len() >= MAX_TRANSIT && !self.transit.contains(&pair) {
                 return self.no_way(&parcel);
@@ -360,6 +341,9 @@ impl Relay {
             return self.pass_on(link, parcel);
         }
         let Some(record) = view.live(target) else {
+            if parcel.load.is_err() {
+                return; // there is nobody who would hear it
+            }
             return self.answer_loss(&parcel, absence(target, view));
         };
         let pending = self.pending.entry(target).or_default();
@@ -387,6 +371,9 @@ impl Relay {
     fn answer_loss(&mut self, parcel: &Parcel, loss: Loss) {
         let route = parcel.route;
         if parcel.load.is_err() {
+            if route.to == End::Host && route.via == self.me {
+                self.unsaid.insert(route.host);
+            }
             return;
         }
         if route.to == End::Client {
@@ -424,11 +411,12 @@ impl Relay {
     }
 
     /// The direct link to a server is gone.
-    fn server_lost(&mut self, id: ServerId) {
+    fn server_lost(&mut self, id: ServerId, view: &View) {
         self.reset_host(id, Loss::Reset);
         for host in self.detours.through(id) {
             self.detours.remove(host);
             self.reset_host(host, Loss::Reset);
+            self.lose_clients(host, view);
         }
         let broken: Vec<_> = self.transit.iter().copied().filter(|&(via, host)| via == id || host == id).collect();
         for (via, host) in broken {
@@ -449,6 +437,13 @@ impl Relay {
         } else if let Some(pending) = self.pending.get_mut(&id) {
             pending.parcels.push_back(parcel);
         }
+    }
+
+    /// The way around to a host is left, and with it, perhaps, word of clients
+    /// that hung up: the host is told that all are lost. Those that are here
+    /// open the way again.
+    fn lose_clients(&mut self, host: ServerId, view: &View) {
+        self.forward(host, Parcel::lose_all(host, self.me, Loss::Gone), view);
     }
 
     /// This host gives up all ways by a dial-in server, which may not see why:

@@ -75,7 +75,9 @@ fn where_the_direct_way_is_cut_a_packet_goes_through_a_third() {
     relay.handle_packet(CLIENT, from_client(), body(), &view);
     assert_eq!(drain(&mut relay), [sent], "and so do those that follow");
     relay.handle_up(server(HOST).0, server(HOST).1);
-    assert_eq!(drain(&mut relay), [told(Loss::Reset)], "the direct way is better");
+    let all = Frame::Lost(Route { session: ALL, ..route(End::Host, MAX_HOPS) }, Loss::Gone);
+    let lost = Output::Send(LinkId(2), all);
+    assert_eq!(drain(&mut relay), [told(Loss::Reset), lost], "the direct way is better");
 }
 
 #[test]
@@ -129,7 +131,8 @@ fn nothing_that_a_server_says_after_it_has_left_reaches_a_client() {
     let gone = Record { state: State::Dead, ..*view.get(HOST).unwrap() };
     view.put(gone);
     relay.handle_packet(server(HOST), route(End::Client, 0), body(), &view);
-    assert_eq!(drain(&mut relay), []);
+    let lost = Frame::Lost(route(End::Host, MAX_HOPS), Loss::Gone);
+    assert_eq!(drain(&mut relay), [Output::Send(LinkId(2), lost)], "but it hears so");
 }
 
 #[test]
@@ -275,4 +278,41 @@ fn what_waits_for_a_link_to_a_server_that_leaves_never_goes_there() {
     assert!(drain(&mut relay).contains(&told(Loss::Gone)));
     relay.handle_up(server(HOST).0, server(HOST).1);
     assert_eq!(drain(&mut relay), []);
+}
+
+#[test]
+fn who_hung_up_unheard_is_lost_before_the_host_hears_anything_else() {
+    for dialled in [true, false] {
+        let (mut relay, view) = (relay(), view());
+        relay.handle_up(server(THIRD).0, server(THIRD).1);
+        relay.handle_packet(CLIENT, from_client(), body(), &view);
+        relay.handle_failed(HOST, &view);
+        relay.handle_down(CLIENT.0, CLIENT.1, &view);
+        drain(&mut relay);
+        // The word of it may be lost with the third.
+        relay.handle_down(server(THIRD).0, server(THIRD).1, &view);
+        assert!(matches!(drain(&mut relay)[..], [Output::Want(HOST, _), Output::LocalLostServer(THIRD)]));
+        if !dialled {
+            relay.handle_failed(HOST, &view);
+            relay.handle_up(CLIENT.0, CLIENT.1);
+            relay.handle_packet(CLIENT, from_client(), body(), &view);
+            drain(&mut relay);
+        }
+        relay.handle_up(server(HOST).0, server(HOST).1);
+        let all = Frame::Lost(Route { session: ALL, ..route(End::Host, MAX_HOPS) }, Loss::Gone);
+        let sent = drain(&mut relay);
+        assert_eq!(sent.first(), Some(&Output::Send(LinkId(2), all)), "{sent:?}");
+        assert_eq!(sent.len(), if dialled { 1 } else { 2 }, "{sent:?}");
+    }
+}
+
+#[test]
+fn a_host_that_answers_what_was_late_hears_when_the_client_hangs_up() {
+    let (mut relay, view) = (relay(), view());
+    relay.handle_up(server(HOST).0, server(HOST).1);
+    relay.handle_packet(server(HOST), route(End::Client, 0), body(), &view);
+    drain(&mut relay);
+    relay.handle_down(CLIENT.0, CLIENT.1, &view);
+    let gone = Frame::Lost(route(End::Host, MAX_HOPS), Loss::Gone);
+    assert_eq!(drain(&mut relay), [Output::Send(LinkId(2), gone)]);
 }
