@@ -294,16 +294,15 @@ impl Links {
         if self.servers.contains_key(&id) || id == self.me {
             return;
         }
-        let dial = self.dials.entry(id).or_default();
+        let dial = self.dial_of(now, id);
         if dial.link.is_some() {
             return;
         }
         if dial.not_before > now {
             return self.out.push_back(Output::Failed(id));
         }
-        self.next += 1;
-        let link = LinkId(self.next);
-        dial.link = Some(link);
+        let link = self.next();
+        self.dial_of(now, id).link = Some(link);
         self.dial(now, link, addr, Some(id));
     }
 
@@ -464,15 +463,24 @@ impl Links {
     }
 
     fn dial_failed(&mut self, now: Instant, id: ServerId) {
-        let dial = self.dials.entry(id).or_default();
+        let jitter = Duration::from_millis(self.rng.below(100));
+        let dial = self.dial_of(now, id);
         dial.link = None;
         let wait = BACKOFF * (1 << dial.failures.min(6));
-        let jitter = Duration::from_millis(self.rng.below(100));
         dial.failures += 1;
         dial.not_before = now + wait.min(MAX_BACKOFF) + jitter;
         if !self.servers.contains_key(&id) {
             self.out.push_back(Output::Failed(id));
         }
+    }
+
+    /// What came of dialling a server. Of servers that were not dialled for
+    /// long nothing is kept, once there are many.
+    fn dial_of(&mut self, now: Instant, id: ServerId) -> &mut Dial {
+        if self.dials.len() >= MAX_LINKS {
+            self.dials.retain(|_, dial| dial.link.is_some() || dial.not_before > now);
+        }
+        self.dials.entry(id).or_default()
     }
 
     fn forget_handshake(&mut self, source: IpAddr) {

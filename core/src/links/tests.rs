@@ -198,3 +198,18 @@ fn a_server_that_cannot_be_dialled_is_not_dialled_at_once_again() {
     links.want(Instant::ZERO + BACKOFF * 2, ServerId(2), addr(2));
     assert!(matches!(drain(&mut links)[..], [Output::Dial { .. }]));
 }
+
+#[test]
+fn servers_that_were_dialled_long_ago_are_forgotten_once_there_are_many() {
+    let (mut links, mut now) = (links(1), Instant::ZERO);
+    for id in 0..2 * MAX_LINKS as u64 {
+        links.want(now, ServerId(100 + id), addr(7));
+        let link = LinkId(links.next);
+        links.handle_down(now, link);
+        assert!(drain(&mut links).contains(&Output::Failed(ServerId(100 + id))));
+        now = now + MAX_BACKOFF;
+    }
+    assert!(links.dials.len() <= MAX_LINKS);
+    links.want(now, ServerId(100), addr(7));
+    assert!(matches!(drain(&mut links)[..], [Output::Dial { .. }]), "and they can be dialled again");
+}
