@@ -10,7 +10,7 @@ use std::{
 
 use circuit_core::{
     Incarnation, Rng, Target, Url,
-    discovery::{Announcer, Group, Reach},
+    discovery::{Announcer, Group, Reach, dialable},
     node::{Config, Snapshot},
     session::{ClusterKey, Credentials, StaticKey},
 };
@@ -32,7 +32,8 @@ use crate::{
 pub struct ServerConfig {
     /// Where it listens; port 0 is any that is free.
     pub listen: SocketAddr,
-    /// What others dial, where that differs from where it listens.
+    /// What others dial, where that differs from where it listens. Of a server
+    /// that listens at every address they dial the first that leads anywhere.
     pub advertise: Option<SocketAddr>,
     /// Where it announces itself, and listens for others that do.
     pub discover: Option<Group>,
@@ -90,7 +91,10 @@ impl Server {
             .await
             .map_err(|error| io::Error::new(error.kind(), format!("cannot listen at {}: {error}", config.listen)))?;
         let listen = N::local_addr(&listener)?;
-        let addr = config.advertise.unwrap_or(listen);
+        let addr = match config.advertise {
+            Some(addr) => addr,
+            None => dialable(listen, &net.interfaces()?),
+        };
         let credentials = Credentials::new(&config.key, parts.identity.key);
         let id = credentials.server_id();
         let start = parts.identity.start;

@@ -4,7 +4,7 @@ use alloc::{
     collections::{BTreeMap, btree_map::Entry},
     vec::Vec,
 };
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{Group, beacon::can_be_dialled};
 
@@ -113,5 +113,45 @@ impl Reach {
     /// Whether who listens at "everywhere" is reached at `ip`: IPv6's is both.
     const fn hears(&self, ip: IpAddr) -> bool {
         self.listen.is_ipv6() || ip.is_ipv4()
+    }
+}
+/// Where others dial a server that listens at `listen`: there, or, if that is
+/// every address of its host, the first that others can know. Where there is
+/// none they are on the same host.
+pub fn dialable(listen: SocketAddr, interfaces: &[Interface]) -> SocketAddr {
+    if !listen.ip().is_unspecified() {
+        return listen;
+    }
+    let wide = |ip: &IpAddr| match ip {
+        IpAddr::V4(ip) => !ip.is_link_local(),
+        IpAddr::V6(ip) => !ip.is_unicast_link_local(),
+    };
+    let usable = interfaces.iter().filter(|interface| interface.up && !interface.loopback);
+    let found = usable.map(|interface| interface.addr).find(|ip| ip.is_ipv4() == listen.is_ipv4() && wide(ip));
+    let loopback = if listen.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+    SocketAddr::new(found.unwrap_or(loopback), listen.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interface(addr: &str, loopback: bool) -> Interface {
+        let addr = addr.parse().unwrap();
+        Interface { index: 1, addr, up: true, multicast: true, loopback, point_to_point: false }
+    }
+
+    #[test]
+    fn a_server_at_every_address_is_dialled_at_one_that_leads_somewhere() {
+        let all = ["127.0.0.1", "fe80::1", "169.254.1.1", "10.0.0.7", "fd00::7"]
+            .map(|addr| interface(addr, addr.starts_with("127")));
+        let at = |listen: &str, interfaces: &[Interface]| {
+            alloc::string::ToString::to_string(&dialable(listen.parse().unwrap(), interfaces))
+        };
+        assert_eq!(at("0.0.0.0:9", &all), "10.0.0.7:9");
+        assert_eq!(at("[::]:9", &all), "[fd00::7]:9");
+        assert_eq!(at("10.0.0.8:9", &all), "10.0.0.8:9");
+        assert_eq!(at("0.0.0.0:9", &all[..1]), "127.0.0.1:9");
+        assert_eq!(at("[::]:9", &[]), "[::1]:9");
     }
 }

@@ -35,7 +35,7 @@ pub use announcer::{Announcer, Config};
 pub use beacon::{BeaconKey, LENGTH, Refusal};
 pub use finder::{Finder, MAX_FOUND};
 pub use group::{BadGroup, Group};
-pub use interface::{Face, Interface, Reach};
+pub use interface::{Face, Interface, Reach, dialable};
 pub use replay::WINDOW;
 
 /// A server, and where to dial it.
