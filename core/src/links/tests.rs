@@ -207,7 +207,7 @@ fn servers_that_were_dialled_long_ago_are_forgotten_once_there_are_many() {
         let link = LinkId(links.next);
         links.handle_down(now, link);
         assert!(drain(&mut links).contains(&Output::Failed(ServerId(100 + id))));
-        now = now + MAX_BACKOFF;
+        now += MAX_BACKOFF;
     }
     assert!(links.dials.len() <= MAX_LINKS);
     links.want(now, ServerId(100), addr(7));
