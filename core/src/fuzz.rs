@@ -1,6 +1,8 @@
 //! The bodies of the fuzz targets: any input, no panic, and what parses has
 //! one spelling. They live here so that tests can run them too.
 
+mod node;
+
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
@@ -12,6 +14,8 @@ use crate::{
     session::{ClusterKey, Credentials, Event, Role, Session, StaticKey},
     wire::Frame,
 };
+
+pub use node::node;
 
 /// Bytes from a stranger, from a peer in the middle of the handshake, from one
 /// whose records are damaged, and as the plaintext of a record.
@@ -145,6 +149,7 @@ mod tests {
         fn the_bodies_hold_on_any_input(input in prop::collection::vec(any::<u8>(), 0..400)) {
             super::session(&input);
             super::beacon(&input);
+            super::node(&input);
         }
     }
 }
