@@ -47,7 +47,7 @@ fn what_a_server_does_is_told() {
     let bed = Bed::with_servers(2);
     bed.ok("circuit mkchan $X/c 0");
     let mut waiting = bed.command("exec circuit recv $X/c").spawn().expect("a shell");
-    bed.until("circuit stk $X", |told| told.contains("waits at c for"));
+    bed.until("circuit stk $X", |told| told.contains("waits at /c for"));
     let told = bed.ok("circuit stk $X");
     for part in ["membership: 2 here", "session 1 with server", "timer"] {
         assert!(told.contains(part), "{part}: {told}");

@@ -52,7 +52,7 @@ impl Node {
     fn write_calls(&self, text: &mut String, now: Instant) {
         for (who, verb, path, since) in self.calls.open().take(MAX_LINES) {
             let for_seconds = now.since(since).as_secs_f32();
-            let _ = writeln!(text, "{verb} of {who} waits at {path} for {for_seconds:.1} s");
+            let _ = writeln!(text, "{verb} of {who} waits at /{path} for {for_seconds:.1} s");
         }
     }
 
