@@ -101,14 +101,20 @@ fn the_first_call_dials_and_attaches_and_asks() {
     assert_eq!(rig.said(), [ToHost::Answered(vec![(1, 1)])]);
 }
 
-#[test]
-fn an_unknown_outcome_can_be_asked_about_until_somebody_knows() {
+/// A call that was sent, and whose host has left.
+fn given_up_as_unknown() -> (Rig, CallId) {
     let mut rig = Rig::new();
     let call = rig.call(HOST, close());
     rig.up(DIAL_IN);
     rig.attached(HOST, 1);
     rig.lost(HOST, Loss::Gone);
     assert_eq!(rig.answers(), [(call, Err(ErrorKind::Unknown))]);
+    (rig, call)
+}
+
+#[test]
+fn an_unknown_outcome_can_be_asked_about_until_somebody_knows() {
+    let (mut rig, call) = given_up_as_unknown();
     let now = rig.now;
     assert!(rig.client.ask_again(now, call));
     assert!(matches!(rig.said()[..], [ToHost::Attach(_)]));
@@ -122,12 +128,7 @@ fn an_unknown_outcome_can_be_asked_about_until_somebody_knows() {
 
 #[test]
 fn what_was_given_up_as_unknown_ends_there_too_and_its_truth_is_kept() {
-    let mut rig = Rig::new();
-    let call = rig.call(HOST, close());
-    rig.up(DIAL_IN);
-    rig.attached(HOST, 1);
-    rig.lost(HOST, Loss::Gone);
-    assert_eq!(rig.answers(), [(call, Err(ErrorKind::Unknown))]);
+    let (mut rig, call) = given_up_as_unknown();
     rig.said();
     rig.pass(Duration::from_secs(6));
     assert!(matches!(rig.said()[..], [ToHost::Attach(_)]), "it is told when it is back");

@@ -130,7 +130,6 @@ pub enum Timer {
 #[derive(Debug)]
 pub struct Links {
     me: ServerId,
-    hello: Hello,
     rng: Rng,
     links: BTreeMap<LinkId, Link>,
     servers: BTreeMap<ServerId, LinkId>,
@@ -152,11 +151,10 @@ struct Dial {
 }
 
 impl Links {
-    /// No links yet, of the server that says `hello`.
-    pub fn new(me: ServerId, hello: Hello, rng: Rng) -> Self {
+    /// No links yet, of server `me`.
+    pub fn new(me: ServerId, rng: Rng) -> Self {
         Self {
             me,
-            hello,
             rng,
             links: BTreeMap::new(),
             servers: BTreeMap::new(),
@@ -182,8 +180,9 @@ impl Links {
         Some(link)
     }
 
-    /// The world happened: the handshake on a link is done.
-    pub fn handle_up(&mut self, now: Instant, link: LinkId, peer: Peer) {
+    /// The world happened: the handshake on a link is done. `hello` is what this
+    /// server says of itself.
+    pub fn handle_up(&mut self, now: Instant, link: LinkId, peer: Peer, hello: Hello) {
         let Some(found) = self.links.get_mut(&link) else {
             return;
         };
@@ -203,12 +202,12 @@ impl Links {
             Role::Client => {
                 let session = self.rng.u64();
                 found.stage = Stage::Up(Other::Client(session));
-                self.greet(now, link);
+                self.send(now, link, Frame::Hello(hello));
                 self.out.push_back(Output::Up(link, Other::Client(session)));
             }
             Role::Server => {
                 found.stage = Stage::Greeting { peer: peer.id, dialled };
-                self.greet(now, link);
+                self.send(now, link, Frame::Hello(hello));
             }
         }
     }
@@ -254,11 +253,6 @@ impl Links {
             Timer::Check(link) => self.check(now, link),
             Timer::Idle(link) => self.check_use(now, link),
         }
-    }
-
-    /// A command: say this from now on.
-    pub fn set_hello(&mut self, hello: Hello) {
-        self.hello = hello;
     }
 
     /// A command: links to these servers, and no others, stay when they are
@@ -356,11 +350,6 @@ impl Links {
     fn next(&mut self) -> LinkId {
         self.next += 1;
         LinkId(self.next)
-    }
-
-    fn greet(&mut self, now: Instant, link: LinkId) {
-        let hello = self.hello.clone();
-        self.send(now, link, Frame::Hello(hello));
     }
 
     /// Both ends have said who they are: decides which link to this server

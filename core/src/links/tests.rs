@@ -6,8 +6,11 @@ use crate::wire::{Load, Route, route::End};
 const SOURCE: IpAddr = IpAddr::V4(core::net::Ipv4Addr::LOCALHOST);
 
 fn links(id: u64) -> Links {
-    let hello = Hello { epoch: Epoch { start: 1, rise: 0 }, addr: addr(id), others: vec![] };
-    Links::new(ServerId(id), hello, Rng::from_number(id))
+    Links::new(ServerId(id), Rng::from_number(id))
+}
+
+fn hello(id: ServerId) -> Hello {
+    Hello { epoch: Epoch { start: 1, rise: 0 }, addr: addr(id.0), others: vec![] }
 }
 
 fn addr(id: u64) -> SocketAddr {
@@ -21,9 +24,9 @@ fn drain(links: &mut Links) -> Vec<Output> {
 /// A client's link that is up, with nothing left to drain.
 fn with_client(links: &mut Links) -> LinkId {
     let link = links.handle_incoming(SOURCE).unwrap();
-    links.handle_up(Instant::ZERO, link, Peer { role: Role::Client, id: ServerId(99) });
+    links.handle_up(Instant::ZERO, link, Peer { role: Role::Client, id: ServerId(99) }, hello(links.me));
     drain(links);
-    let hello = Frame::Hello(links.hello.clone()).cost();
+    let hello = Frame::Hello(hello(links.me)).cost();
     links.handle_written(link, hello);
     link
 }
@@ -61,12 +64,13 @@ impl Meeting {
     fn up(&mut self, connection: usize) {
         for end in 0..2 {
             let peer = Peer { role: Role::Server, id: self.ends[1 - end].me };
-            self.ends[end].handle_up(Instant::ZERO, self.dialled_by[connection][end], peer);
+            let hello = hello(self.ends[end].me);
+            self.ends[end].handle_up(Instant::ZERO, self.dialled_by[connection][end], peer, hello);
         }
     }
 
     fn hello(&mut self, connection: usize, to: usize) {
-        let hello = Frame::Hello(self.ends[1 - to].hello.clone());
+        let hello = Frame::Hello(hello(self.ends[1 - to].me));
         self.ends[to].handle_frame(Instant::ZERO, self.dialled_by[connection][to], hello);
     }
 
@@ -114,7 +118,7 @@ fn handshakes_are_limited_by_source_and_given_back_when_they_end() {
     let elsewhere = IpAddr::V4(core::net::Ipv4Addr::new(10, 9, 9, 9));
     assert!(links.handle_incoming(elsewhere).is_some());
     links.handle_down(Instant::ZERO, first[0]);
-    links.handle_up(Instant::ZERO, first[1], Peer { role: Role::Client, id: ServerId(5) });
+    links.handle_up(Instant::ZERO, first[1], Peer { role: Role::Client, id: ServerId(5) }, hello(links.me));
     assert!(links.handle_incoming(SOURCE).is_some() && links.handle_incoming(SOURCE).is_some());
     assert_eq!(links.handle_incoming(SOURCE), None);
 }
@@ -173,7 +177,7 @@ fn a_silent_link_is_asked_and_then_given_up() {
 fn an_unknown_frame_before_the_hello_breaks_the_protocol() {
     let mut links = links(1);
     let link = links.handle_incoming(SOURCE).unwrap();
-    links.handle_up(Instant::ZERO, link, Peer { role: Role::Server, id: ServerId(5) });
+    links.handle_up(Instant::ZERO, link, Peer { role: Role::Server, id: ServerId(5) }, hello(links.me));
     drain(&mut links);
     links.handle_frame(Instant::ZERO, link, packet(false, 1));
     assert_eq!(

@@ -132,7 +132,7 @@ impl Membership {
         }
     }
 
-    fn want(&mut self, id: ServerId) {
+    pub(super) fn want(&mut self, id: ServerId) {
         if let Some(record) = self.view.get(id) {
             self.out.push_back(Output::Want(id, record.addr));
         }

@@ -119,10 +119,7 @@ impl Heal {
 
     /// The views of this server and `id` are one.
     pub(super) fn joined(&mut self, id: ServerId) -> Vec<Output> {
-        let (done, open) = core::mem::take(&mut self.joins).into_iter().partition(|join| join.id == Some(id));
-        self.joins = open;
-        let done: Vec<Join> = done;
-        done.into_iter().map(|join| Output::Answer(join.key, Ok(Reply::Done))).collect()
+        self.end_joins(|join| join.id == Some(id), |_| Ok(Reply::Done))
     }
 
     /// Nobody answers at an address.
@@ -131,13 +128,13 @@ impl Heal {
             |join| join.target.addr == addr && join.id.is_none(),
             |join| {
                 let detail = format!("no server of this circuit answers at {}", join.target.addr);
-                Error::new(ErrorKind::Unreachable, detail)
+                Err(Error::new(ErrorKind::Unreachable, detail))
             },
         )
     }
 
     pub(super) fn cancel(&mut self, key: CallKey, why: ErrorKind) -> Vec<Output> {
-        self.end_joins(|join| join.key == key, |_| why.into())
+        self.end_joins(|join| join.key == key, |_| Err(why.into()))
     }
 
     fn late(&mut self, now: Instant) -> Vec<Output> {
@@ -145,21 +142,23 @@ impl Heal {
             |join| join.until <= now,
             |join| {
                 let detail = format!("{} answers, and did not tell who is with it in time", join.target.addr);
-                Error::new(ErrorKind::Unreachable, detail)
+                Err(Error::new(ErrorKind::Unreachable, detail))
             },
         )
     }
 
-    fn end_joins(&mut self, which: impl Fn(&Join) -> bool, error: impl Fn(&Join) -> Error) -> Vec<Output> {
-        let (ended, open) = core::mem::take(&mut self.joins).into_iter().partition(which);
-        self.joins = open;
-        let ended: Vec<Join> = ended;
-        ended.iter().map(|join| Output::Answer(join.key, Err(error(join)))).collect()
+    fn end_joins(
+        &mut self,
+        which: impl Fn(&Join) -> bool,
+        answer: impl Fn(&Join) -> Result<Reply, Error>,
+    ) -> Vec<Output> {
+        let ended = self.joins.extract_if(.., |join| which(join));
+        ended.map(|join| Output::Answer(join.key, answer(&join))).collect()
     }
 
     /// A verdict was passed on a server.
     pub(super) fn died(&mut self, now: Instant, id: ServerId, rng: &mut Rng) {
-        self.dead.retain(|&dead| dead != id);
+        self.is_back(id);
         self.dead.push(id);
         self.last_death = now;
         let at = now + within(REVIVE, rng);

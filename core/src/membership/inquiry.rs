@@ -66,17 +66,15 @@ impl Count {
 impl Inquiry {
     fn count(&self, own: Opinion) -> Count {
         let mut count = Count { down: 0, reachable: 0, asked: 0 };
-        let others = self.votes.values().map(|vote| match vote {
-            Vote::Said(opinion) => Some(*opinion),
-            Vote::Asked => {
-                count.asked += 1;
-                None
+        for vote in self.votes.values().copied().chain([Vote::Said(own)]) {
+            match vote {
+                Vote::Said(opinion) => {
+                    count.down += usize::from(opinion == Opinion::Down);
+                    count.reachable += usize::from(opinion != Opinion::None);
+                }
+                Vote::Asked => count.asked += 1,
+                Vote::Unreachable => {}
             }
-            Vote::Unreachable => None,
-        });
-        for opinion in others.collect::<Vec<_>>().into_iter().flatten().chain([own]) {
-            count.down += usize::from(opinion == Opinion::Down);
-            count.reachable += usize::from(opinion != Opinion::None);
         }
         count
     }
@@ -158,8 +156,7 @@ impl Membership {
         };
         if known.epoch > epoch || known.state != State::Alive {
             // It does not know yet.
-            let news = News { record: known, verdict: false };
-            return self.say(from, &Message::News(alloc::vec![news]));
+            return self.inform(from, News { record: known, verdict: false });
         }
         if known.epoch < epoch || self.view.live(from).is_none() {
             return; // it knows more, or is not there

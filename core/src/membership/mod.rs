@@ -70,8 +70,6 @@ pub enum Output {
     Keep(BTreeSet<ServerId>),
     /// Somebody joined or left.
     Event(Event),
-    /// What this server says of itself has changed.
-    Renew,
     /// A call is answered.
     Answer(CallKey, Result<Reply, Error>),
     /// This server has left: it may end.
@@ -237,7 +235,6 @@ impl Membership {
         if self.flood.due <= now {
             self.flush(now);
         }
-        self.check_leaving(now);
         self.set_timer(now);
     }
 
@@ -252,8 +249,7 @@ impl Membership {
         if let Some(refusal) = self.heal.join(now, key, target) {
             return self.out.push_back(refusal);
         }
-        let known = target.expect.and_then(|id| self.peers.get_key_value(&id)).map(|(&id, _)| id);
-        match known {
+        match target.expect.filter(|id| self.peers.contains_key(id)) {
             Some(id) => {
                 self.heal.reached(id, Some(target.addr));
                 self.heal.take_reached(id);
@@ -295,7 +291,6 @@ impl Membership {
         for id in self.flush(now) {
             self.send_beat(id, false);
         }
-        self.check_leaving(now);
         self.set_timer(now);
     }
 
@@ -332,12 +327,12 @@ impl Membership {
         if let Some(peer) = self.peers.get(&to) {
             return self.out.push_back(Output::Send(peer.link, message.encode()));
         }
-        if let Some(record) = self.view.get(to) {
+        if self.view.get(to).is_some() {
             let parcels = self.parcels.entry(to).or_default();
             if parcels.len() < MAX_PARCELS {
                 parcels.push(message.encode());
             }
-            self.out.push_back(Output::Want(to, record.addr));
+            self.want(to);
         }
     }
 

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::{
-    Event, MAX_SERVERS, Membership, Output, Record, State,
+    MAX_SERVERS, Membership, Output, Record, State,
     message::{Message, News},
     rings::Rings,
 };
@@ -50,7 +50,7 @@ impl Membership {
             self.accused.remove(&id);
         }
         if let Some(left) = self.view.put(record) {
-            self.tell(left);
+            self.out.push_back(Output::Event(left));
         }
         self.inquiries.remove(&id);
         if record.state == State::Alive {
@@ -74,12 +74,11 @@ impl Membership {
         let Some(joined) = self.view.admit(id) else {
             return;
         };
-        self.tell(joined);
+        self.out.push_back(Output::Event(joined));
         self.heal.is_back(id);
         if self.rings.offer(id) {
             self.rewatch(now);
         }
-        self.out.push_back(Output::Renew);
     }
 
     /// A server is not there any more: others may be next to each other now.
@@ -91,13 +90,6 @@ impl Membership {
         }
         if self.edges.contains_key(&id) {
             self.rewatch(now);
-        }
-    }
-
-    fn tell(&mut self, event: Event) {
-        self.out.push_back(Output::Event(event));
-        if !event.joined {
-            self.out.push_back(Output::Renew);
         }
     }
 
@@ -154,10 +146,8 @@ impl Membership {
         let news = News { record, verdict: true };
         self.flood.push(news, None, now);
         if let Some(from) = from {
-            // It may be no neighbour.
-            self.say(from, &Message::News(alloc::vec![news]));
+            self.inform(from, news); // it may be no neighbour
         }
-        self.out.push_back(Output::Renew);
     }
 
     /// Tells a server that it is held for gone, if it is.
@@ -165,7 +155,12 @@ impl Membership {
         if let Some(&record) = self.view.get(id)
             && record.state != State::Alive
         {
-            self.say(id, &Message::News(alloc::vec![News { record, verdict: true }]));
+            self.inform(id, News { record, verdict: true });
         }
+    }
+
+    /// Tells one server what is known of another, or of itself.
+    pub(super) fn inform(&mut self, to: ServerId, news: News) {
+        self.say(to, &Message::News(alloc::vec![news]));
     }
 }

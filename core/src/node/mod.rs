@@ -153,10 +153,9 @@ impl Node {
         let me = Record { id: config.id, epoch, state: State::Alive, addr: config.addr };
         let mut timers = Timers::default();
         timers.set(TimerReason::Membership, Some(Instant::ZERO));
-        let hello = Hello { epoch, addr: config.addr, others: Vec::new() };
         Self {
             membership: Membership::new(me, &config.seeds, rng.fork("membership")),
-            links: Links::new(config.id, hello, rng.fork("links")),
+            links: Links::new(config.id, rng.fork("links")),
             relay: Relay::new(config.id),
             calls: Calls::new(config.start, rng.fork("calls")),
             namespace: Namespace::default(),
@@ -180,7 +179,7 @@ impl Node {
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         self.assert_drained();
         match input {
-            Input::LinkUp { link, peer } => self.links.handle_up(now, link, peer),
+            Input::LinkUp { link, peer } => self.links.handle_up(now, link, peer, self.hello()),
             Input::LinkDown { link } => self.links.handle_down(now, link),
             Input::Frame { link, frame } => self.links.handle_frame(now, link, frame),
             Input::Effect(event) => self.elements.handle_effect(self.wall(now), event),

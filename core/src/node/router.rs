@@ -117,7 +117,6 @@ impl Node {
                 self.elements.handle_event(&event);
                 self.out.push_back(Output::Member(event));
             }
-            membership::Output::Renew => self.links.set_hello(self.hello()),
             membership::Output::Answer(key, result) => self.calls.answer(key, result),
             membership::Output::Left => {
                 self.ending = true;

@@ -361,8 +361,7 @@ impl Sim {
     fn fault(&mut self, fault: Fault) {
         match fault {
             Fault::Cut { a, b, lasting } => {
-                self.network.cut(a, b);
-                self.watch_cut(a, b);
+                self.cut(a, b);
                 self.schedule(self.now + lasting, Happening::Heal(a, b));
             }
             Fault::Split { below, lasting } => {

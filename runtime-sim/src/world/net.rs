@@ -85,7 +85,7 @@ pub(super) struct Network {
 }
 
 impl Network {
-    pub(super) fn cut(&mut self, a: usize, b: usize) {
+    fn cut(&mut self, a: usize, b: usize) {
         self.cuts.insert((a.min(b), a.max(b)));
     }
 
@@ -312,9 +312,15 @@ impl Sim {
         }
     }
 
-    /// Nothing passes between two hosts: their connections may give up.
-    pub(super) fn watch_cut(&mut self, a: usize, b: usize) {
-        for id in self.between(a, b) {
+    /// Nothing passes between two hosts.
+    pub(super) fn cut(&mut self, a: usize, b: usize) {
+        self.network.cut(a, b);
+        self.watch(self.between(a, b));
+    }
+
+    /// Nothing passes on these connections: they may give up.
+    fn watch(&mut self, ids: Vec<ConnectionId>) {
+        for id in ids {
             let delivered = self.connections.get(&id).map_or(0, Connection::delivered);
             self.schedule(self.now + STUCK, Happening::Stuck(id, delivered));
         }
@@ -334,35 +340,34 @@ impl Sim {
     /// Nothing passes between the hosts below and the others.
     pub(super) fn split(&mut self, below: usize) {
         self.network.split = Some(below);
-        for (id, delivered) in self.apart(below) {
-            self.schedule(self.now + STUCK, Happening::Stuck(id, delivered));
-        }
+        self.watch(self.across(below));
     }
 
     /// The split is over.
     pub(super) fn unite(&mut self) {
-        let Some(below) = self.network.split.take() else {
-            return;
-        };
-        for (id, _) in self.apart(below) {
-            self.flow(id, Side::Near);
-            self.flow(id, Side::Far);
+        if let Some(below) = self.network.split.take() {
+            self.flow_again(self.across(below));
         }
     }
 
-    /// Connections across a split, and what they have delivered.
-    fn apart(&self, below: usize) -> Vec<(ConnectionId, u64)> {
+    /// Connections across a split.
+    fn across(&self, below: usize) -> Vec<ConnectionId> {
         let across = |connection: &&Connection| {
             let near = self.host_of(connection.near) < below;
             connection.far.is_some_and(|far| (self.host_of(far) < below) != near)
         };
         let found = self.connections.iter().filter(|(_, connection)| across(connection));
-        found.map(|(&id, connection)| (id, connection.delivered())).collect()
+        found.map(|(&id, _)| id).collect()
     }
 
     pub(super) fn heal(&mut self, a: usize, b: usize) {
         self.network.cuts.remove(&(a.min(b), a.max(b)));
-        for id in self.between(a, b) {
+        self.flow_again(self.between(a, b));
+    }
+
+    /// What waits on these connections may pass again.
+    fn flow_again(&mut self, ids: Vec<ConnectionId>) {
+        for id in ids {
             self.flow(id, Side::Near);
             self.flow(id, Side::Far);
         }
