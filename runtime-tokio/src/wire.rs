@@ -12,7 +12,7 @@ use circuit_core::{
     session::{Event, Session},
     wire::Frame,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 /// A session over any stream: tokio's, turmoil's, or a pipe in memory.
 ///
@@ -51,13 +51,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.session.unsent()
     }
 
-    /// Writes what is queued, and closes this end of the stream.
+    /// Writes what is queued, closes this end of the stream, and waits until
+    /// the other end is closed: what a socket has not read when it is dropped
+    /// makes TCP take back what was just written.
     ///
     /// # Errors
     /// Those of the stream.
     pub async fn finish(&mut self) -> io::Result<()> {
         self.flush().await?;
-        poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await
+        poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await?;
+        let mut unheard = [0; 4096];
+        while self.stream.read(&mut unheard).await? > 0 {}
+        Ok(())
     }
 
     /// Writes until nothing is queued. Pending means that the peer reads more

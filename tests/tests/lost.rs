@@ -15,6 +15,7 @@ use circuit_tests::{
     server,
 };
 use circuit_tokio::{Circuit, Dial, Server, client::Proc};
+use futures::{StreamExt as _, stream};
 use tokio::{sync::oneshot, time};
 
 fn cat() -> ProcSpec {
@@ -59,6 +60,27 @@ async fn victim(url: Url, key: ClusterKey) -> impl FnOnce() {
 async fn clients(server: &Server, count: usize) {
     while server.snapshot().await.expect("it runs").clients != count {
         tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_client_has_read_is_its_own_though_it_closes_at_once() {
+    const MESSAGES: u32 = 4_000;
+    let key = key();
+    let server = server(&key).await;
+    let circuit = client(&server, &key).await;
+    let channel = |circuit: &Circuit| circuit.server(server.url().id).walk("jobs").expect("a path");
+    let jobs = channel(&circuit).make_chan(MESSAGES).await.expect("a channel");
+    for round in 1..=20 {
+        let send = |_| async { jobs.send(Bytes::from_static(b"job")).await.expect("sent") };
+        stream::iter(0..MESSAGES).map(send).buffer_unordered(500).for_each(async |_| ()).await;
+        let reader = client(&server, &key).await;
+        let from = channel(&reader).chan().expect("a channel");
+        let recv = |_| async { from.recv().await.expect("a message").bytes().await.expect("all of it") };
+        stream::iter(0..MESSAGES).map(recv).buffer_unordered(1_000).for_each(async |_| ()).await;
+        reader.close().await; // with a thousand answers on their way to it
+        clients(&server, 1).await;
+        assert_eq!(jobs.stat().await.expect("a channel").num_recv, u64::from(MESSAGES * round));
     }
 }
 

@@ -42,24 +42,26 @@ pub(super) enum FromLink {
     Down(String),
 }
 
-/// Runs a link until it is over, and says why that is.
+/// Runs a link to its end: the last that it says is that it is down.
 pub(super) async fn run<S, F, E>(
     wire: impl Future<Output = io::Result<Wire<S>>>,
     mut orders: mpsc::UnboundedReceiver<Order>,
     clock: Clock,
     say: impl Fn(FromLink) -> F,
-) -> String
-where
+) where
     S: AsyncRead + AsyncWrite + Unpin,
     F: Future<Output = Result<(), E>>,
 {
     let wire = tokio::select! {
-        wire = wire => wire,
-        () = closed(&mut orders) => return "given up while it was being made".to_owned(),
+        wire = wire => wire.map_err(|error| error.to_string()),
+        () = closed(&mut orders) => Err("given up while it was being made".to_owned()),
     };
     let mut link = match wire {
-        Ok(wire) => Link { wire, orders, unwritten: VecDeque::new(), pushed: 0, written: 0, over: None },
-        Err(error) => return error.to_string(),
+        Ok(wire) => Link { wire, orders, unwritten: VecDeque::new(), pushed: 0, written: 0, deaf: false, over: None },
+        Err(why) => {
+            let _ = say(FromLink::Down(why)).await;
+            return;
+        }
     };
     while link.over.is_none() {
         let timeout = link.wire.poll_timeout().map(|at| clock.at(at));
@@ -80,8 +82,9 @@ where
             break;
         }
     }
+    let why = link.over.unwrap_or_else(|| "the server has ended".to_owned());
+    let _ = say(FromLink::Down(why)).await;
     let _ = time::timeout(LINGER, link.wire.finish()).await;
-    link.over.unwrap_or_else(|| "the server has ended".to_owned())
 }
 
 async fn sleep_until(at: Option<time::Instant>) {
@@ -106,6 +109,9 @@ struct Link<S> {
     pushed: usize,
     /// The cost of frames that were written and not said to be.
     written: usize,
+    /// Nothing can be written any more; what the other side said before it went
+    /// is still to be read, and then how it ended.
+    deaf: bool,
     over: Option<String>,
 }
 
@@ -133,9 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             }
         }
         // Last, as reading may have made the handshake say something.
-        if let Poll::Ready(Err(error)) = self.wire.poll_flush(cx) {
-            self.over.get_or_insert_with(|| error.to_string());
-        }
+        self.deaf = self.deaf || matches!(self.wire.poll_flush(cx), Poll::Ready(Err(_)));
         self.count_written();
         let full = turn.frames.len() == BATCH;
         let news = turn.peer.is_some() || !turn.frames.is_empty() || self.written >= WORTH_SAYING;
@@ -183,5 +187,49 @@ fn reason(closed: &Closed) -> String {
     match closed {
         Closed::ByPeer(reason) => format!("the other side closed it: {reason:?}"),
         Closed::Failed(failure) => failure.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use circuit_core::{
+        Instant, Rng,
+        session::{ClusterKey, Credentials, Role, Session, StaticKey},
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn all_that_the_other_side_said_is_heard_though_it_hears_nothing_any_more() {
+        let key = ClusterKey::generate(&mut Rng::from_number(1));
+        let credentials = |seed| Credentials::new(&key, StaticKey::generate(&mut Rng::from_number(seed)));
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let session = Session::accept(&credentials(1), &Rng::from_number(2), Instant::ZERO);
+        let dial = Session::dial(&credentials(2), Role::Client, None, &Rng::from_number(3), Instant::ZERO);
+        let (orders, for_link) = mpsc::unbounded_channel();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let say = |said| {
+            match said {
+                FromLink::Frames(frames, _) => heard.lock().unwrap().extend(frames),
+                FromLink::Up(_) | FromLink::Down(_) => {}
+            }
+            std::future::ready(Ok::<(), ()>(()))
+        };
+        let link = run(async { Ok(Wire::new(near, session)) }, for_link, Clock::start(), say);
+        let pings: Vec<Frame> = (0..1_000).map(Frame::Ping).collect();
+        let client = async {
+            let mut wire = Wire::new(far, dial);
+            assert!(matches!(wire.next().await.unwrap(), Event::Established(_)));
+            for ping in &pings {
+                wire.send(ping);
+            }
+            wire.flush().await.unwrap();
+            drop(wire);
+            orders.send(vec![Frame::Pong(7)]).unwrap();
+        };
+        tokio::join!(link, client);
+        assert_eq!(*heard.lock().unwrap(), pings);
     }
 }

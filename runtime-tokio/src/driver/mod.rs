@@ -288,8 +288,7 @@ impl<N: Net, H: Host> Driver<N, H> {
         let (to_inbox, clock) = (self.to_inbox.clone(), self.clock);
         self.tasks.spawn(async move {
             let say = |event| to_inbox.send(News::Link(link, event));
-            let why = link::run(wire, for_link, clock, say).await;
-            let _ = say(FromLink::Down(why)).await;
+            link::run(wire, for_link, clock, say).await;
         });
     }
 
