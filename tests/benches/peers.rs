@@ -27,11 +27,11 @@ use tokio::{
 };
 
 /// How often both sides of a row take turns.
-const TURNS: usize = 5;
+const TURNS: usize = 9;
 /// How long one goes on for, where it is not told how much to do.
 const TURN: Duration = Duration::from_secs(1);
 const LONG: usize = 1 << 29;
-const PIPELINED: usize = 200_000;
+const PIPELINED: usize = 400 * DEEP;
 /// Sends and receives that are under way at once.
 const DEEP: usize = 512;
 
@@ -211,9 +211,14 @@ fn pipelined(server: &Home) -> Result<f64> {
     Ok(PIPELINED as f64 / start.elapsed().as_secs_f64())
 }
 
-/// Does something very often, [`DEEP`] at once.
+/// Does something very often, [`DEEP`] at once: each has one under way.
 async fn many(act: impl AsyncFn()) {
-    futures::stream::iter(0..PIPELINED).map(|_| act()).buffer_unordered(DEEP).for_each(async |()| ()).await;
+    let each = async || {
+        for _ in 0..PIPELINED / DEEP {
+            act().await;
+        }
+    };
+    futures::future::join_all((0..DEEP).map(|_| each())).await;
 }
 
 /// As many messages, published by one client of NATS's own for Rust and read by

@@ -46,10 +46,13 @@ impl Route {
     /// Appends the route to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let to = u8::from(self.to == End::Client);
-        out.extend_from_slice(&[to | u8::from(self.bulk) << 1, self.hops]);
-        out.extend_from_slice(&self.host.0.to_be_bytes());
-        out.extend_from_slice(&self.via.0.to_be_bytes());
-        out.extend_from_slice(&self.session.to_be_bytes());
+        let mut route = [0; LENGTH];
+        let (flags, ids) = route.split_at_mut(2);
+        flags.copy_from_slice(&[to | u8::from(self.bulk) << 1, self.hops]);
+        for (place, id) in ids.chunks_exact_mut(8).zip([self.host.0, self.via.0, self.session]) {
+            place.copy_from_slice(&id.to_be_bytes());
+        }
+        out.extend_from_slice(&route);
     }
 
     /// Takes a route off the front of `body`.

@@ -22,7 +22,7 @@ use super::Clock;
 use crate::Wire;
 
 /// Frames that are handed over together.
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 /// Written bytes that are worth a message of their own.
 const WORTH_SAYING: usize = 32 * 1024;
 /// How long the last frames of a link may take.

@@ -267,7 +267,11 @@ impl<N: Net, H: Host> Driver<N, H> {
         // There are few links in a turn, and nearly always it is the last again.
         match self.leaving.iter_mut().rev().find(|(of, _)| *of == link) {
             Some((_, order)) => order.push(frame),
-            None => self.leaving.push((link, vec![frame])),
+            None => {
+                let mut order = Vec::with_capacity(link::BATCH);
+                order.push(frame);
+                self.leaving.push((link, order));
+            }
         }
     }
 

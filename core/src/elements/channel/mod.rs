@@ -18,7 +18,10 @@ mod model;
 #[cfg(test)]
 mod tests;
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use bytes::Bytes;
 
@@ -48,7 +51,7 @@ pub struct Channel {
     cap: usize,
     closed: bool,
     /// Every message that is held.
-    messages: BTreeMap<Ticket, Message>,
+    messages: BTreeMap<Ticket, Box<Message>>,
     /// Those that nobody holds a lease of.
     line: BTreeSet<Ticket>,
     /// Those in line that have no slot yet.
@@ -86,7 +89,7 @@ impl Channel {
         } else if try_only && !slot && !taker {
             fail(key, ErrorKind::WouldBlock, out);
         } else {
-            self.messages.insert(place, Message::new(key, input, ended));
+            self.messages.insert(place, Box::new(Message::new(key, input, ended)));
             self.line.insert(place);
             self.unslotted.insert(place);
             self.settle(out);
@@ -98,7 +101,7 @@ impl Channel {
     /// A message from this server itself, which has all the room it needs.
     pub fn offer(&mut self, bytes: Bytes, out: &mut Out) -> Ticket {
         let place = self.next();
-        self.messages.insert(place, Message::own(bytes));
+        self.messages.insert(place, Box::new(Message::own(bytes)));
         self.line.insert(place);
         self.slots_used += 1;
         self.num_send += 1;
@@ -388,7 +391,7 @@ impl Channel {
         }
     }
 
-    fn remove(&mut self, place: Ticket) -> Option<Message> {
+    fn remove(&mut self, place: Ticket) -> Option<Box<Message>> {
         let message = self.messages.remove(&place)?;
         if message.leased_to.is_none() {
             self.line.remove(&place);

@@ -216,7 +216,7 @@ fn both(rig: &mut Rig, model: &mut Model, seq: u64, step: &Step) {
         Step::Input { of, length, end } => {
             let of = among(of);
             let message = rig.tickets.get(&of).and_then(|place| rig.channel.messages.get(place));
-            let whole = message.is_none_or(Message::is_whole);
+            let whole = message.is_none_or(|message| message.is_whole());
             if whole || rig.answers.iter().any(|(answered, _)| *answered == key(of)) {
                 return; // the calls would not pass it on
             }
