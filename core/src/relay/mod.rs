@@ -299,7 +299,7 @@ impl Relay {
                         // It may not have asked since the host was here last:
                         // what is answered may have been late.
                         found.hosts.insert(route.host);
-                        self.out.push_back(Output::Send(found.link, Frame::Packet(route, load)));
+                        self.out.push_back(Output::Send(found.link, Frame::Packet(route.at_client(), load)));
                     }
                     // Or it hung up, and something of it that was late came
                     // after the word of that.
@@ -396,7 +396,7 @@ impl Relay {
 
     fn tell_client(&mut self, host: ServerId, session: u64, loss: Loss) {
         if let Some(found) = self.sessions.get(&session) {
-            let route = Route { to: End::Client, bulk: false, hops: 0, host, via: self.me, session };
+            let route = Route { to: End::Client, bulk: false, hops: 0, host, via: self.me, session }.at_client();
             self.out.push_back(Output::Send(found.link, Frame::Lost(route, loss)));
         }
     }

@@ -48,7 +48,7 @@ fn relay() -> Relay {
 }
 
 fn told(loss: Loss) -> Output {
-    Output::Send(CLIENT.0, Frame::Lost(Route { hops: 0, ..route(End::Client, 0) }, loss))
+    Output::Send(CLIENT.0, Frame::Lost(route(End::Client, 0).at_client(), loss))
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn when_nobody_has_a_way_the_client_hears_so() {
     assert_eq!(drain(&mut relay), [told(Loss::Unreachable)]);
     let unknown = Route { host: ServerId(9), ..from_client() };
     relay.handle_packet(CLIENT, unknown, body(), &view);
-    let lost = Route { host: ServerId(9), hops: 0, ..route(End::Client, 0) };
+    let lost = Route { host: ServerId(9), ..route(End::Client, 0).at_client() };
     assert_eq!(drain(&mut relay), [Output::Send(CLIENT.0, Frame::Lost(lost, Loss::NotFound))]);
 }
 

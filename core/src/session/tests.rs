@@ -93,8 +93,7 @@ fn failure(session: &mut Session) -> Failure {
 }
 
 fn packet(length: usize) -> Frame {
-    let route =
-        Route { to: End::Host, bulk: true, hops: MAX_HOPS, host: ServerId(1), via: ServerId::DIAL_IN, session: 0 };
+    let route = Route { to: End::Host, bulk: true, hops: MAX_HOPS, host: ServerId(1), via: ServerId(2), session: 3 };
     Frame::Packet(route, Load::Encoded(vec![7; length].into()))
 }
 

@@ -10,8 +10,10 @@ use bytes::{Buf, Bytes};
 
 use crate::{ServerId, codec::DecodeError};
 
-/// Bytes of an encoded route.
+/// The most bytes of an encoded route.
 pub const LENGTH: usize = 26;
+/// Bytes of one that leaves out `via` and `session`.
+const SHORT: usize = 10;
 /// How many servers may stand between the dial-in server and the host.
 pub const MAX_HOPS: u8 = 1;
 
@@ -26,8 +28,8 @@ pub struct Route {
     pub hops: u8,
     /// The server that hosts what the packet is about.
     pub host: ServerId,
-    /// The server that the client dialled. A client leaves it and the session
-    /// to that server, as [`ServerId::DIAL_IN`] and 0.
+    /// The server that the client dialled. Between the two, it and the session
+    /// go without saying: they are [`ServerId::DIAL_IN`] and 0.
     pub via: ServerId,
     /// The client's session, as its dial-in server numbers them.
     pub session: u64,
@@ -43,42 +45,51 @@ pub enum End {
 }
 
 impl Route {
+    /// This route between the client and the server that it dialled.
+    pub const fn at_client(self) -> Self {
+        Self { via: ServerId::DIAL_IN, session: 0, ..self }
+    }
+
     /// Appends the route to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let to = u8::from(self.to == End::Client);
+        let short = *self == self.at_client();
         let mut route = [0; LENGTH];
         let (flags, ids) = route.split_at_mut(2);
-        flags.copy_from_slice(&[to | u8::from(self.bulk) << 1, self.hops]);
+        let to = u8::from(self.to == End::Client);
+        flags.copy_from_slice(&[to | u8::from(self.bulk) << 1 | u8::from(short) << 2, self.hops]);
         for (place, id) in ids.chunks_exact_mut(8).zip([self.host.0, self.via.0, self.session]) {
             place.copy_from_slice(&id.to_be_bytes());
         }
-        out.extend_from_slice(&route);
+        out.extend_from_slice(if short { &route[..SHORT] } else { &route });
     }
 
     /// Takes a route off the front of `body`.
     ///
     /// # Errors
-    /// [`DecodeError`] when it is cut short, has unknown flags, or more hops
-    /// than any server gives.
+    /// [`DecodeError`] when it is cut short, has unknown flags, is longer than
+    /// it need be, or has more hops than any server gives.
     pub fn decode(body: &mut Bytes) -> Result<Self, DecodeError> {
-        if body.len() < LENGTH {
-            return Err(DecodeError { what: "a route cut short", offset: body.len() });
+        let refuse = |what, offset| Err(DecodeError { what, offset });
+        let flags = body.first().copied().unwrap_or(0);
+        let short = flags & 4 != 0;
+        if body.len() < if short { SHORT } else { LENGTH } {
+            return refuse("a route cut short", body.len());
         }
-        let flags = body.get_u8();
+        body.advance(1);
         let hops = body.get_u8();
-        if flags > 3 {
-            return Err(DecodeError { what: "an unknown flag of a route", offset: 0 });
+        if flags > 7 {
+            return refuse("an unknown flag of a route", 0);
         }
         if hops > MAX_HOPS {
-            return Err(DecodeError { what: "a route of too many hops", offset: 1 });
+            return refuse("a route of too many hops", 1);
         }
-        Ok(Self {
-            to: if flags & 1 == 0 { End::Host } else { End::Client },
-            bulk: flags & 2 != 0,
-            hops,
-            host: ServerId(body.get_u64()),
-            via: ServerId(body.get_u64()),
-            session: body.get_u64(),
-        })
+        let host = ServerId(body.get_u64());
+        let (via, session) = if short { (ServerId::DIAL_IN, 0) } else { (ServerId(body.get_u64()), body.get_u64()) };
+        let to = if flags & 1 == 0 { End::Host } else { End::Client };
+        let route = Self { to, bulk: flags & 2 != 0, hops, host, via, session };
+        if !short && route == route.at_client() {
+            return refuse("a route that is not in its shortest form", SHORT);
+        }
+        Ok(route)
     }
 }

@@ -7,13 +7,10 @@ use crate::{Epoch, ServerId};
 
 pub(crate) fn any_frame() -> impl Strategy<Value = Frame> {
     let route = (any::<bool>(), any::<bool>(), 0..=MAX_HOPS, any::<[u64; 3]>()).prop_map(
-        |(to_client, bulk, hops, [host, via, session])| Route {
-            to: if to_client { End::Client } else { End::Host },
-            bulk,
-            hops,
-            host: ServerId(host),
-            via: ServerId(via),
-            session,
+        |(to_client, bulk, hops, [host, via, session])| {
+            let to = if to_client { End::Client } else { End::Host };
+            let route = Route { to, bulk, hops, host: ServerId(host), via: ServerId(via), session };
+            if host % 2 == 0 { route.at_client() } else { route }
         },
     );
     let hello = any::<(u32, u64, bool)>().prop_map(|(start, id, v6)| Hello {
