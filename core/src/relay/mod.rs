@@ -195,7 +195,7 @@ impl Relay {
                     route.host = self.me;
                 }
                 (route.via, route.session, route.hops) = (self.me, session, MAX_HOPS);
-                if route.host != self.me && view.live(route.host).is_none() {
+                if view.live(route.host).is_none() {
                     // Nothing would come of the answer (P7).
                     return self.tell_client(route.host, session, absence(route.host, view));
                 }
@@ -292,8 +292,9 @@ impl Relay {
                 self.out.push_back(Output::Local(way, load));
             }
             End::Client if route.via == self.me => {
-                // Nothing a server says after it has left is believed (P7).
-                let believed = route.host == self.me || view.live(route.host).is_some();
+                // Nothing a server says after it has left is believed, not
+                // even this one (P7).
+                let believed = view.live(route.host).is_some();
                 match self.sessions.get_mut(&route.session).filter(|_| believed) {
                     Some(found) => {
                         // It may not have asked since the host was here last:

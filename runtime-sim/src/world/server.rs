@@ -1,6 +1,7 @@
 //! A server in the world.
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
     time::Duration,
 };
@@ -30,6 +31,8 @@ pub(super) struct Server {
     pub(super) paused: Instant,
     /// It was told to leave.
     pub(super) leaving: bool,
+    /// Whom it sees, as its log of events says.
+    sees: BTreeSet<ServerId>,
     rng: Rng,
     seeds: Vec<Target>,
     /// The earliest timer that is scheduled.
@@ -48,6 +51,7 @@ impl Server {
             life: 0,
             paused: Instant::ZERO,
             leaving: false,
+            sees: BTreeSet::new(),
             rng,
             seeds,
             timer: None,
@@ -58,6 +62,7 @@ impl Server {
     fn start(&mut self, same: bool) {
         self.life += 1;
         self.leaving = false;
+        self.sees.clear();
         if same {
             self.start += 1;
         } else {
@@ -150,11 +155,18 @@ impl Sim {
                 Output::Dial { link, addr, expect } => {
                     self.dial(End::Server { index: server, life, link }, addr, expect);
                 }
-                Output::Send { link, frame } => self.transmit(End::Server { index: server, life, link }, &frame),
+                Output::Send { link, frame } => {
+                    self.check_fail_stop(server, &frame);
+                    self.transmit(End::Server { index: server, life, link }, &frame);
+                }
                 Output::Close { link, .. } => self.close(End::Server { index: server, life, link }),
                 Output::Effect(_) => {} // no element that these worlds make has any
                 Output::Record(record) => self.trace.word(record.seq),
-                Output::Member(event) => self.told.push_back(Told::Member(server, life, event)),
+                Output::Member(event) => {
+                    let sees = &mut self.servers[server].sees;
+                    let _ = if event.joined { sees.insert(event.id) } else { sees.remove(&event.id) };
+                    self.told.push_back(Told::Member(server, life, event));
+                }
                 Output::Ended => {
                     self.servers[server].node = None;
                     self.servers[server].life += 1;
@@ -168,6 +180,17 @@ impl Sim {
         {
             self.servers[server].timer = Some(at);
             self.schedule(at.max(self.now), Happening::ServerTimer(server));
+        }
+    }
+
+    /// No client hears from a host that its own server sees no more (P7).
+    fn check_fail_stop(&mut self, server: ServerIndex, frame: &Frame) {
+        if let Frame::Packet(route, _) = frame
+            && route.to == RouteEnd::Client
+            && route.via == ServerId::DIAL_IN
+            && !self.servers[server].sees.contains(&route.host)
+        {
+            self.fail(format!("server {server} let {} speak, which had left (P7)", route.host));
         }
     }
 
