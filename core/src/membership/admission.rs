@@ -105,3 +105,63 @@ impl Admission {
         returned > 1 && 4 * returned >= present + waiting
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::rig::{alive, dead},
+        *,
+    };
+    use crate::Epoch;
+
+    const PRESENT: usize = 100;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(seconds)
+    }
+
+    /// A server that was held for dead is back.
+    fn back(admission: &mut Admission, now: Instant, id: u64) -> bool {
+        admission.decide(now, &alive(id), Some(&dead(id)), PRESENT)
+    }
+
+    #[test]
+    fn who_comes_back_is_let_in_at_once_and_then_every_five_minutes() {
+        let mut admission = Admission::default();
+        assert!(back(&mut admission, at(100), 2));
+        assert!(!back(&mut admission, at(150), 2));
+        assert!(!back(&mut admission, at(160), 2), "and not by asking twice");
+        assert_eq!((admission.waiting(), admission.next()), (1, Some(at(400))));
+        assert_eq!(admission.due(at(399)), []);
+        assert_eq!(admission.due(at(400)), [ServerId(2)]);
+        assert!(!back(&mut admission, at(699), 2));
+        admission.forget(ServerId(2));
+        assert_eq!((admission.waiting(), admission.next()), (0, None));
+        assert!(back(&mut admission, at(700), 2));
+    }
+
+    #[test]
+    fn a_new_start_and_one_that_had_left_come_for_the_first_time() {
+        let mut admission = Admission::default();
+        assert!(back(&mut admission, at(0), 2) && !back(&mut admission, at(20), 2));
+        let anew = Record { epoch: Epoch { start: 2, rise: 0 }, ..alive(2) };
+        assert!(admission.decide(at(21), &anew, Some(&dead(2)), PRESENT));
+        assert_eq!(admission.waiting(), 0);
+        assert!(admission.decide(at(22), &alive(3), None, PRESENT));
+    }
+
+    #[test]
+    fn when_a_quarter_comes_back_together_nobody_waits() {
+        let mut admission = Admission::default();
+        for id in 2..=30 {
+            assert!(back(&mut admission, at(0), id));
+        }
+        for id in 2..=26 {
+            assert!(!back(&mut admission, at(100), id) || id > 25, "{id}");
+            assert!(admission.healed(at(100), PRESENT).is_empty() || id >= 25, "{id}");
+        }
+        let scattered = at(100) + TOGETHER + Duration::from_secs(1);
+        assert!(!back(&mut admission, scattered, 30));
+        assert!(admission.healed(scattered, PRESENT).is_empty(), "they did not come together");
+    }
+}

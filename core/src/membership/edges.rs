@@ -312,3 +312,87 @@ impl Membership {
         self.peers.iter().filter(is_target).map(|(&id, peer)| (id, peer.link)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::rig::Rig, *};
+
+    fn opinion_of(rig: &Rig, id: u64) -> Opinion {
+        let id = ServerId(id);
+        rig.one.edges[&id].opinion(rig.one.peers.contains_key(&id))
+    }
+
+    fn beats_to(rig: &Rig, id: u64) -> usize {
+        rig.said.iter().filter(|(to, message)| *to == id && matches!(message, Message::Beat(_))).count()
+    }
+
+    #[test]
+    fn a_quiet_edge_beats_every_ten_to_twelve_seconds() {
+        let mut rig = Rig::among(2);
+        assert_eq!(opinion_of(&rig, 2), Opinion::Up);
+        rig.live(Duration::from_secs(600), &[]);
+        let beats = beats_to(&rig, 2);
+        assert!((50..=60).contains(&beats), "{beats}");
+        assert!(rig.events.is_empty());
+    }
+
+    #[test]
+    fn a_beat_that_is_not_answered_is_repeated_and_in_time_the_server_is_down() {
+        let mut rig = Rig::among(3);
+        let others = (PERIOD + JITTER).as_micros() as u64;
+        rig.live(Duration::from_micros(others), &[3]); // by now it was asked
+        let since = rig.one.edges[&ServerId(3)].awaiting.expect("no answer");
+        rig.live(since + SILENCE - rig.now - Duration::from_millis(1), &[3]);
+        assert!(beats_to(&rig, 3) >= 5 && opinion_of(&rig, 3) == Opinion::Waiting);
+        rig.live(RETRY, &[3]);
+        assert_eq!(opinion_of(&rig, 3), Opinion::Down);
+        rig.live(RETRY, &[3]);
+        assert!(rig.closed.contains(&3), "perhaps a new connection works");
+    }
+
+    #[test]
+    fn when_a_connection_breaks_it_is_dialled_and_a_refusal_is_enough() {
+        let mut rig = Rig::among(3);
+        rig.crash(3);
+        assert_eq!(rig.wanted, [3]);
+        assert_eq!(opinion_of(&rig, 3), Opinion::Waiting);
+        rig.live(REDIAL, &[3]);
+        assert_eq!(opinion_of(&rig, 3), Opinion::Down);
+    }
+
+    #[test]
+    fn only_an_answer_to_what_was_asked_says_that_the_way_there_works() {
+        let mut rig = Rig::among(2);
+        let heard = rig.one.peers[&ServerId(2)].sent;
+        rig.act(|one, now| one.probe(now, ServerId(2)));
+        let hash = rig.one.view().hash();
+        let stale = Beat { seq: 9, echo: heard, reply: true, hash };
+        rig.hear(2, &Message::Beat(stale));
+        assert_eq!(opinion_of(&rig, 2), Opinion::Waiting, "it hears nothing of this end");
+        rig.hear(2, &Message::Beat(Beat { echo: heard + 1, ..stale }));
+        assert_eq!(opinion_of(&rig, 2), Opinion::Up);
+    }
+
+    #[test]
+    fn after_a_pause_of_its_own_a_server_blames_nobody() {
+        let mut rig = Rig::among(3);
+        rig.live(Duration::from_secs(15), &[3]);
+        assert_eq!(opinion_of(&rig, 3), Opinion::Waiting);
+        rig.now += Duration::from_secs(30); // standing still, with the answer in its socket
+        rig.act(Membership::handle_timeout);
+        assert_eq!(opinion_of(&rig, 3), Opinion::Waiting);
+        rig.answer(3);
+        assert_eq!(opinion_of(&rig, 3), Opinion::Up);
+    }
+
+    #[test]
+    fn views_that_differ_twice_are_reconciled_by_one_of_the_two() {
+        let mut rig = Rig::among(2);
+        let other = Beat { seq: 9, echo: 9, reply: true, hash: 12_345 };
+        let digests = |rig: &Rig| rig.said.iter().filter(|(_, said)| matches!(said, Message::Digest(_))).count();
+        rig.hear(2, &Message::Beat(other));
+        assert_eq!(digests(&rig), 0, "news may be on their way");
+        rig.hear(2, &Message::Beat(other));
+        assert_eq!(digests(&rig), 1);
+    }
+}

@@ -57,3 +57,31 @@ impl Membership {
         targets.into_iter().map(|(id, _)| id).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::rig::{Rig, alive},
+        *,
+    };
+
+    #[test]
+    fn news_go_to_all_neighbours_once_together_and_not_back() {
+        let mut rig = Rig::among(4);
+        rig.news(2, alive(8), false);
+        rig.news(2, alive(9), false);
+        rig.news(2, alive(9), false);
+        assert!(rig.news_of(8).is_empty());
+        rig.pass(BATCH);
+        let with_news = |rig: &Rig| {
+            let news = rig.said.iter().filter(|(_, message)| matches!(message, Message::News(_)));
+            news.map(|(to, _)| *to).collect::<Vec<u64>>()
+        };
+        assert_eq!(with_news(&rig), [3, 4]);
+        assert_eq!((rig.news_of(8).len(), rig.news_of(9).len()), (2, 2));
+        rig.forget();
+        rig.news(3, alive(9), false);
+        rig.pass(BATCH);
+        assert_eq!(with_news(&rig), [], "old news are no news");
+    }
+}

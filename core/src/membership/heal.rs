@@ -223,3 +223,95 @@ impl Membership {
         self.heal.revive_at = now + within(pace, &mut self.rng);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::rig::{ME, Rig, addr, target},
+        *,
+    };
+
+    const CALL: CallKey = CallKey { registration: 1, seq: 1 };
+
+    #[test]
+    fn a_seed_is_dialled_more_and_more_rarely_until_it_is_here() {
+        let mut rig = Rig::seeded(&[target(2), target(2), target(ME.0)]);
+        rig.pass(Duration::from_secs(10));
+        let soon = rig.reached.len();
+        assert!((4..=8).contains(&soon), "{soon} times");
+        assert!(rig.reached.iter().all(|target| target.addr == addr(2)), "never itself");
+        rig.forget();
+        rig.pass(Duration::from_secs(200));
+        let later = rig.reached.len();
+        assert!((13..=41).contains(&later), "{later} times");
+        rig.meet(2);
+        rig.forget();
+        rig.live(Duration::from_secs(100), &[]);
+        assert_eq!(rig.reached, []);
+    }
+
+    #[test]
+    fn the_oldest_seeds_give_way() {
+        let mut heal = Heal::new(&[], addr(1));
+        (2..=100).for_each(|id| heal.add(target(id)));
+        assert_eq!(heal.seeds.len(), MAX_SEEDS);
+        assert_eq!(heal.seeds.back().map(|seed| seed.target), Some(target(100)));
+    }
+
+    #[test]
+    fn a_join_is_done_when_the_views_are_one() {
+        let mut heal = Heal::new(&[], addr(1));
+        assert_eq!(heal.join(Instant::ZERO, CALL, target(2)), None);
+        heal.reached(ServerId(2), Some(addr(2)));
+        assert!(heal.take_reached(ServerId(2)) && !heal.take_reached(ServerId(2)));
+        assert!(heal.joined(ServerId(3)).is_empty(), "somebody else");
+        assert_eq!(heal.joined(ServerId(2)), [Output::Answer(CALL, Ok(Reply::Done))]);
+        assert!(heal.joined(ServerId(2)).is_empty());
+    }
+
+    #[test]
+    fn a_join_of_itself_is_done_and_too_many_are_refused() {
+        let mut heal = Heal::new(&[], addr(1));
+        assert_eq!(heal.join(Instant::ZERO, CALL, target(1)), Some(Output::Answer(CALL, Ok(Reply::Done))));
+        for seq in 0..MAX_JOINS as u64 {
+            assert_eq!(heal.join(Instant::ZERO, CallKey { registration: 1, seq }, target(2)), None);
+        }
+        let refused = heal.join(Instant::ZERO, CALL, target(2));
+        assert!(matches!(refused, Some(Output::Answer(CALL, Err(error))) if error.kind == ErrorKind::QuotaExceeded));
+    }
+
+    #[test]
+    fn a_join_fails_when_nobody_is_there_or_who_is_there_says_nothing() {
+        let mut rig = Rig::new();
+        rig.act(|one, now| one.join(now, CALL, target(2)));
+        rig.act(|one, now| one.handle_unreached(now, addr(2)));
+        let failed = |rig: &mut Rig| match rig.answers.pop() {
+            Some((CALL, Err(error))) => (error.kind, error.detail),
+            other => panic!("{other:?}"),
+        };
+        let (kind, detail) = failed(&mut rig);
+        assert!(kind == ErrorKind::Unreachable && detail.contains("10.0.0.2:11022"), "{detail}");
+
+        rig.act(|one, now| one.join(now, CALL, target(3)));
+        rig.act(|one, _| one.heal.reached(ServerId(3), Some(addr(3))));
+        rig.act(|one, now| one.handle_unreached(now, addr(3)));
+        assert!(rig.answers.is_empty(), "it was there a moment ago");
+        rig.pass(JOIN_WITHIN);
+        assert!(failed(&mut rig).1.contains("answers"));
+    }
+
+    #[test]
+    fn the_dead_are_dialled_for_ever() {
+        let mut rig = Rig::among(2);
+        rig.crash(2);
+        rig.pass(Duration::from_secs(10));
+        assert!(rig.only_lost(2));
+        rig.forget();
+        rig.pass(Duration::from_secs(100));
+        assert!((13..=40).contains(&rig.wanted.len()), "{}", rig.wanted.len());
+        rig.pass(LONG);
+        rig.forget();
+        rig.pass(Duration::from_secs(600));
+        assert!((6..=20).contains(&rig.wanted.len()), "{}", rig.wanted.len());
+    }
+}

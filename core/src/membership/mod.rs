@@ -21,6 +21,8 @@ mod heal;
 mod inquiry;
 mod message;
 mod records;
+#[cfg(test)]
+mod rig;
 pub mod rings;
 mod sync;
 mod view;

@@ -164,3 +164,92 @@ impl Membership {
         self.say(to, &Message::News(alloc::vec![news]));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::rig::{ME, Rig, alive, dead},
+        *,
+    };
+
+    #[test]
+    fn a_verdict_is_believed_at_once_and_hearsay_after_a_while() {
+        let mut rig = Rig::among(4);
+        rig.news(2, dead(3), true);
+        assert!(rig.only_lost(3));
+        rig.news(2, dead(4), false);
+        assert!(rig.sees(4));
+        rig.live(REFUTE_WITHIN - Duration::from_millis(1), &[]);
+        assert!(rig.sees(4));
+        rig.live(Duration::from_millis(1), &[]);
+        assert!(!rig.sees(4));
+    }
+
+    #[test]
+    fn who_rises_above_hearsay_stays_without_an_event() {
+        let mut rig = Rig::among(4);
+        rig.news(2, dead(4), false);
+        rig.news(2, Record { epoch: Epoch { start: 1, rise: 1 }, ..alive(4) }, true);
+        rig.live(2 * REFUTE_WITHIN, &[]);
+        assert!(rig.sees(4) && rig.events.is_empty());
+    }
+
+    #[test]
+    fn who_is_not_here_has_no_part_in_verdicts() {
+        let mut rig = Rig::among(4);
+        rig.news(9, dead(4), true);
+        assert!(rig.sees(4));
+        assert!(rig.one.accused.contains_key(&ServerId(4)));
+    }
+
+    #[test]
+    fn a_server_that_is_held_for_gone_says_so_louder() {
+        let mut rig = Rig::among(3);
+        let mut said = |record: Record| {
+            rig.forget();
+            rig.news(2, record, true);
+            rig.pass(Duration::from_millis(20));
+            let news = rig.news_of(ME.0);
+            assert!(news.iter().all(|news| news.record.state == State::Alive && news.verdict));
+            assert!(rig.events.is_empty(), "that is no event");
+            news.iter().map(|news| (news.record.epoch.start, news.record.epoch.rise)).next()
+        };
+        assert_eq!(said(dead(ME.0)), Some((1, 1)));
+        assert_eq!(said(dead(ME.0)), None, "that is over");
+        let later = Record { epoch: Epoch { start: 1, rise: 5 }, ..alive(ME.0) };
+        assert_eq!(said(later), Some((1, 6)));
+        assert_eq!(said(Record { state: State::Left, ..alive(ME.0) }), Some((2, 0)));
+        let loudest = Epoch { start: u32::MAX, rise: u32::MAX };
+        assert_eq!(said(Record { epoch: loudest, ..dead(ME.0) }), Some((u32::MAX, u32::MAX)));
+    }
+
+    #[test]
+    fn one_that_left_may_come_again_at_its_next_start_only() {
+        let mut rig = Rig::among(3);
+        rig.news(2, Record { state: State::Left, ..alive(3) }, true);
+        assert!(rig.only_lost(3));
+        rig.news(2, Record { epoch: Epoch { start: 1, rise: 9 }, ..alive(3) }, true);
+        assert!(!rig.sees(3));
+        rig.news(2, Record { epoch: Epoch { start: 2, rise: 0 }, ..alive(3) }, true);
+        assert!(rig.sees(3));
+    }
+
+    #[test]
+    fn the_gone_are_kept_in_mind_within_limits() {
+        let mut rig = Rig::among(3);
+        for id in 10..10 + 2 * TOMBSTONES as u64 {
+            rig.act(|one, now| one.adopt(now, dead(id)));
+        }
+        assert_eq!(rig.one.view().known(), 3 + TOMBSTONES);
+        assert!(rig.one.view().get(ServerId(10)).is_none(), "the oldest are forgotten");
+    }
+
+    #[test]
+    fn the_number_of_servers_is_bounded() {
+        let mut rig = Rig::among(2);
+        for id in 10..10 + MAX_SERVERS as u64 {
+            rig.act(|one, now| one.learn(now, News { record: alive(id), verdict: false }, None));
+        }
+        assert_eq!(rig.one.view().known(), MAX_SERVERS);
+    }
+}

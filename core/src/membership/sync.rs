@@ -96,3 +96,90 @@ impl Membership {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            State,
+            rig::{Rig, alive, dead},
+        },
+        *,
+    };
+
+    /// Has one hear what the other said about its view: how many records.
+    fn carry(from: &mut Rig, to: &mut Rig, id: u64) -> usize {
+        let mut carried = 0;
+        for (target, message) in core::mem::take(&mut from.said) {
+            if let Message::Records { records, .. } = &message {
+                carried += records.len();
+            }
+            if target == 3 - id && matches!(message, Message::Digest(_) | Message::Records { .. }) {
+                to.hear(id, &message);
+            }
+        }
+        carried
+    }
+
+    /// Makes two views one: how many records that takes.
+    fn reconcile(one: &mut Rig, other: &mut Rig) -> usize {
+        one.act(|one, _| one.send_digest(ServerId(2)));
+        let mut carried = 0;
+        for _ in 0..5 {
+            carried += carry(one, other, 1) + carry(other, one, 2);
+        }
+        carried
+    }
+
+    /// Two servers with a link between them, and the same view of many.
+    fn two(count: u64) -> (Rig, Rig) {
+        let mut pair = (Rig::among(2), Rig::of(2));
+        pair.1.meet(1);
+        for rig in [&mut pair.0, &mut pair.1] {
+            (3..=count).for_each(|id| rig.act(|one, now| one.adopt(now, alive(id))));
+            rig.forget();
+        }
+        pair
+    }
+
+    #[test]
+    fn two_views_become_one_and_only_what_differs_is_sent() {
+        let (mut one, mut other) = two(500);
+        for id in 501..=503 {
+            one.act(|one, now| one.adopt(now, alive(id)));
+            other.act(|one, now| one.adopt(now, alive(id + 100)));
+        }
+        one.act(|one, now| one.adopt(now, Record { state: State::Left, ..alive(7) }));
+        let carried = reconcile(&mut one, &mut other);
+        assert_eq!(one.one.view().hash(), other.one.view().hash());
+        assert!(other.sees(501) && one.sees(603) && !other.sees(7));
+        assert!(carried < 7 * 2 * 3 * IN_PART, "{carried} records");
+    }
+
+    #[test]
+    fn a_death_heard_that_way_is_an_accusation() {
+        let (mut one, mut other) = two(20);
+        one.act(|one, now| one.adopt(now, dead(9)));
+        reconcile(&mut one, &mut other);
+        assert!(other.sees(9), "it has a while to say that it is not");
+        assert!(other.one.accused.contains_key(&ServerId(9)));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_and_changes_nothing() {
+        let mut rig = Rig::among(3);
+        let before = rig.one.view().hash();
+        let strange = [
+            Message::Digest(vec![0; 3]),
+            Message::Digest(vec![]),
+            Message::Records { of: 0, parts: None, records: vec![alive(9)], last: true },
+            Message::Records { of: 12, parts: Some(Parts(vec![1])), records: vec![alive(9)], last: true },
+        ];
+        for message in strange {
+            let body = message.encode();
+            let result = rig.act(|one, now| one.handle_message(now, ServerId(2), &body));
+            assert!(result.is_err(), "{message:?}");
+        }
+        assert!(rig.said.is_empty() && rig.one.view().hash() == before);
+    }
+}
