@@ -79,7 +79,7 @@ pub struct Weather {
     pub from: Instant,
     /// The end of it.
     pub until: Instant,
-    /// Whether servers may be killed.
+    /// Whether servers may be killed, or told to leave.
     pub crashes: bool,
 }
 
@@ -89,6 +89,13 @@ impl Weather {
         let span = self.until.since(self.from).as_micros() as u64;
         let mut plan: Plan =
             (0..self.faults).map(|_| (self.from + Duration::from_micros(rng.below(span)), self.fault(rng))).collect();
+        let mut leaves = rng.fork("leaves");
+        for (_, fault) in &mut plan {
+            match *fault {
+                Fault::Crash { server, back, .. } if leaves.chance(1, 3) => *fault = Fault::Leave { server, back },
+                _ => {}
+            }
+        }
         plan.sort_by_key(|(at, _)| *at);
         plan
     }

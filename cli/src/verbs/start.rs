@@ -58,7 +58,7 @@ pub(crate) struct Start {
     #[arg(long, value_name = "DIR")]
     var: Option<PathBuf>,
 
-    /// Allow containers
+    /// Allow containers (not in this version)
     #[arg(long)]
     docker: bool,
 

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use circuit_core::{Epoch, ServerId, membership::Event};
+use circuit_core::{
+    Epoch, ServerId,
+    membership::{Event, Record},
+};
 
 use super::is_recent;
 use crate::{
@@ -129,6 +132,11 @@ impl Oracle {
     /// Everybody sees everybody, and nobody else (P9).
     pub(super) fn converged(&self, sim: &mut Sim) {
         self.all_agree(sim, "after all was healed (P9)");
+        for (&(server, life), log) in &self.logs {
+            if let Some(fault) = log.differs(sim, server, life) {
+                return sim.fail(format!("server {server} after all was healed: {fault}"));
+            }
+        }
     }
 
     fn all_agree(&self, sim: &mut Sim, when: &str) {
@@ -183,8 +191,10 @@ impl Log {
         if view.events() != told {
             return (view.events() < told).then_some("there are more events than the view knows of (P2)");
         }
-        let same =
-            view.len() == self.present.len() && view.all_live().all(|record| self.present.contains_key(&record.id));
+        // A rise is no event; another start is another incarnation.
+        let is_told =
+            |record: &Record| self.present.get(&record.id).is_some_and(|epoch| epoch.start == record.epoch.start);
+        let same = view.len() == self.present.len() && view.all_live().all(is_told);
         (!same).then_some("its view is not the fold of its log (P2)")
     }
 }
