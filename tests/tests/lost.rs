@@ -10,11 +10,11 @@ use circuit_core::{
 };
 use circuit_tests::{
     actor::{is_pattern, pattern},
-    client, key,
+    client, config, key,
     proxy::Proxy,
     server,
 };
-use circuit_tokio::{Circuit, Dial, Server, client::Proc};
+use circuit_tokio::{Circuit, Dial, Server, ServerConfig, client::Proc};
 use futures::{StreamExt as _, stream};
 use tokio::{sync::oneshot, time};
 
@@ -219,4 +219,25 @@ async fn no_message_is_lost_or_doubled_however_often_the_connection_breaks() {
     }
     sending.await.expect("a task");
     assert!(proxy.made() + other.made() >= 12, "the connections did break");
+}
+
+#[tokio::test]
+async fn a_server_that_starts_again_is_found_where_it_was() {
+    let key = key();
+    let first = server(&key).await;
+    let (listen, target) = (first.url().addr, first.url().into());
+    let second = Server::start(ServerConfig { join: vec![target], ..config(&key) }).await.expect("a server");
+    let both_at = async |server: &Server| {
+        let circuit = client(server, &key).await;
+        while circuit.members().await.expect("it answers").members.len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    both_at(&first).await;
+    let before = first.url().id;
+    first.stop().await;
+    let again = Server::start(ServerConfig { listen, ..config(&key) }).await.expect("a server");
+    assert_ne!(again.url().id, before, "it kept nothing that says who it is");
+    both_at(&again).await;
+    both_at(&second).await;
 }

@@ -88,6 +88,8 @@ impl Heal {
         let there = |target: &Target| Some(target.addr) == dialled;
         for seed in self.seeds.iter_mut().filter(|seed| there(&seed.target)) {
             seed.id = Some(id);
+            // The next one there is another start of it, and has the key too.
+            seed.target.expect = None;
             self.reached.insert(id);
         }
         for join in self.joins.iter_mut().filter(|join| there(&join.target)) {
@@ -227,7 +229,7 @@ impl Membership {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::rig::{ME, Rig, addr, target},
+        super::rig::{ME, Rig, addr, alive, target},
         *,
     };
 
@@ -248,6 +250,21 @@ mod tests {
         rig.forget();
         rig.live(Duration::from_secs(100), &[]);
         assert_eq!(rig.reached, []);
+    }
+
+    #[test]
+    fn whoever_is_later_where_a_seed_was_will_do() {
+        let expected = Target { expect: Some(ServerId(2)), ..target(2) };
+        let mut rig = Rig::seeded(&[expected]);
+        rig.pass(Duration::from_secs(1));
+        assert!(!rig.reached.is_empty() && rig.reached.iter().all(|target| *target == expected));
+        rig.act(|one, now| one.handle_greeted(now, alive(2), Some(addr(2))));
+        rig.meet(2);
+        rig.crash(2);
+        rig.pass(Duration::from_secs(5));
+        rig.forget();
+        rig.pass(Duration::from_secs(30));
+        assert!(!rig.reached.is_empty() && rig.reached.iter().all(|at| *at == target(2)));
     }
 
     #[test]
