@@ -63,6 +63,7 @@ pub(super) async fn run<S, F, E>(
             return;
         }
     };
+    let mut is_up = false;
     while link.over.is_none() {
         let timeout = link.wire.poll_timeout().map(|at| clock.at(at));
         let turn = tokio::select! {
@@ -72,10 +73,11 @@ pub(super) async fn run<S, F, E>(
                 continue;
             }
         };
-        if let Some(peer) = turn.peer
-            && say(FromLink::Up(peer)).await.is_err()
-        {
-            break;
+        if let Some(peer) = turn.peer {
+            is_up = true;
+            if say(FromLink::Up(peer)).await.is_err() {
+                break;
+            }
         }
         let frames = FromLink::Frames(turn.frames, std::mem::take(&mut link.written));
         if say(frames).await.is_err() {
@@ -84,7 +86,10 @@ pub(super) async fn run<S, F, E>(
     }
     let why = link.over.unwrap_or_else(|| "the server has ended".to_owned());
     let _ = say(FromLink::Down(why)).await;
-    let _ = time::timeout(LINGER, link.wire.finish()).await;
+    // Strangers are not waited for: they could keep any number of sockets open.
+    if is_up {
+        let _ = time::timeout(LINGER, link.wire.finish()).await;
+    }
 }
 
 async fn sleep_until(at: Option<time::Instant>) {
