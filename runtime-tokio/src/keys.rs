@@ -1,17 +1,19 @@
 //! Key files, and the system's own randomness.
 
 use std::{
-    fs::{self, OpenOptions, Permissions},
-    io::{self, Write},
+    fs::{OpenOptions, Permissions},
+    io::{self, Read as _, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::Path,
 };
 
 use circuit_core::{Rng, session::ClusterKey};
-use rustix::rand::{GetRandomFlags, getrandom};
+use rustix::{
+    fs::OFlags,
+    io::Errno,
+    rand::{GetRandomFlags, getrandom},
+};
 use zeroize::Zeroizing;
-
-use crate::state::check_private;
 
 /// A key file is one line.
 const MAX_KEY_FILE: u64 = 1024;
@@ -34,14 +36,36 @@ pub fn system_rng() -> io::Result<Rng> {
 /// # Errors
 /// What is wrong with the file, never with what is in it letter by letter.
 pub fn read_key(path: &Path) -> io::Result<ClusterKey> {
-    check_private(path)?;
-    if fs::metadata(path)?.len() > MAX_KEY_FILE {
-        return Err(io::Error::other(format!("{} is too long for a key", path.display())));
-    }
-    let text = Zeroizing::new(fs::read(path)?);
+    let text = read_private(path, MAX_KEY_FILE)?;
     let text =
         std::str::from_utf8(&text).map_err(|_| io::Error::other(format!("{}: the key is not text", path.display())))?;
     ClusterKey::from_text(text).map_err(|bad| io::Error::other(format!("{}: {bad}", path.display())))
+}
+
+/// Reads a file with a secret in it: a plain one of at most `limit` bytes that
+/// only its owner can read. What is read is what was looked at.
+pub(crate) fn read_private(path: &Path, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+    let refuse = |what: &str| Err(io::Error::other(format!("{} {what}", path.display())));
+    // A pipe that nobody writes to is not waited for.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            return refuse("is a link, and a key is not read through one");
+        }
+        opened => opened?,
+    };
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return refuse("is not a plain file");
+    }
+    if found.permissions().mode() & 0o077 != 0 {
+        return refuse("can be read by others; chmod 600 makes it private");
+    }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(limit).unwrap_or(0) + 1));
+    if file.take(limit + 1).read_to_end(&mut bytes)? as u64 > limit {
+        return refuse("is too long for a key");
+    }
+    Ok(bytes)
 }
 
 /// Writes a key to a new file that only its owner can read.
@@ -58,6 +82,8 @@ pub fn write_key(path: &Path, key: &ClusterKey) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

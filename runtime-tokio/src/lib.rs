@@ -23,5 +23,5 @@ pub use journal::Journal;
 pub use keys::{read_key, system_rng, write_key};
 pub use net::{Net, TokioNet};
 pub use server::{Server, ServerConfig};
-pub use state::{Identity, StateDir, check_private};
+pub use state::{Identity, StateDir};
 pub use wire::Wire;

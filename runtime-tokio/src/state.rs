@@ -18,8 +18,12 @@ use circuit_core::{Rng, session::StaticKey};
 use rustix::fs::{FlockOperation, flock};
 use zeroize::Zeroizing;
 
+use crate::keys::read_private;
+
 /// The format of the identity file; a server refuses a newer one.
 const FORMAT: &str = "circuit identity 1";
+/// The most bytes of that file, whatever the format.
+const MAX_IDENTITY: u64 = 4096;
 
 /// What a server is from one start to the next.
 #[derive(Debug)]
@@ -66,16 +70,9 @@ impl StateDir {
     /// operating system says.
     pub fn identity(&self, rng: &mut Rng) -> io::Result<Identity> {
         let path = self.path.join("identity");
-        let before = match fs::read_to_string(&path) {
-            Ok(text) => {
-                check_private(&path)?;
-                self.parse(&path, &Zeroizing::new(text))?
-            }
+        let before = match read_private(&path, MAX_IDENTITY) {
+            Ok(bytes) => self.parse(&path, str::from_utf8(&bytes).unwrap_or_default())?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                self.set_aside(&path)?;
-                None
-            }
             Err(error) => return Err(error),
         };
         let mut identity = before.unwrap_or_else(|| Identity { key: StaticKey::generate(rng), start: 0 });
@@ -122,25 +119,6 @@ impl StateDir {
         fs::rename(&fresh, path)?;
         File::open(&self.path)?.sync_all()
     }
-}
-
-/// A file with a secret in it is a plain file that only its owner can read.
-///
-/// # Errors
-/// It is not.
-pub fn check_private(path: &Path) -> io::Result<()> {
-    let found = fs::symlink_metadata(path)?;
-    let refuse = |what: &str| Err(io::Error::other(format!("{} {what}", path.display())));
-    if found.file_type().is_symlink() {
-        return refuse("is a link, and a key is not read through one");
-    }
-    if !found.is_file() {
-        return refuse("is not a plain file");
-    }
-    if found.permissions().mode() & 0o077 != 0 {
-        return refuse("can be read by others; chmod 600 makes it private");
-    }
-    Ok(())
 }
 
 fn from_hex(text: &str) -> Option<[u8; 32]> {
@@ -213,6 +191,6 @@ mod tests {
         assert!(identity(&state).expect_err("refused").to_string().contains("chmod 600"));
         fs::remove_file(&path).expect("removed");
         std::os::unix::fs::symlink("/dev/zero", &path).expect("a link");
-        assert!(check_private(&path).expect_err("refused").to_string().contains("link"));
+        assert!(identity(&state).expect_err("refused").to_string().contains("link"));
     }
 }

@@ -153,9 +153,15 @@ impl Seeking {
 
 /// A connection to a circuit; clones share it. It ends with the last of them,
 /// or with [`Circuit::close`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Circuit {
     shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Circuit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Circuit(by {})", self.shared.first)
+    }
 }
 
 #[derive(Debug)]
