@@ -315,7 +315,10 @@ impl Membership {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::rig::Rig, *};
+    use super::{
+        super::rig::{Rig, dead},
+        *,
+    };
 
     fn opinion_of(rig: &Rig, id: u64) -> Opinion {
         let id = ServerId(id);
@@ -383,6 +386,18 @@ mod tests {
         assert_eq!(opinion_of(&rig, 3), Opinion::Waiting);
         rig.answer(3);
         assert_eq!(opinion_of(&rig, 3), Opinion::Up);
+    }
+
+    #[test]
+    fn who_beats_though_it_is_held_for_gone_hears_so() {
+        let mut rig = Rig::among(3);
+        rig.news(2, dead(3), true);
+        rig.pass(Duration::from_millis(20));
+        rig.forget();
+        rig.hear(3, &Message::Beat(Beat { seq: 9, echo: 0, reply: false, hash: 0 }));
+        let told = rig.said.iter().find(|(to, message)| *to == 3 && matches!(message, Message::News(_)));
+        assert!(told.is_some(), "{:?}", rig.said);
+        assert_eq!(rig.news_of(3)[0].record, dead(3));
     }
 
     #[test]
