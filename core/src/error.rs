@@ -116,6 +116,16 @@ impl Error {
         self
     }
 
+    /// The same error, with at most about `length` bytes of words.
+    #[must_use]
+    pub(crate) fn cut_to(mut self, length: usize) -> Self {
+        if self.detail.len() > length {
+            self.detail.truncate(self.detail.floor_char_boundary(length));
+            self.detail.push_str(" ...");
+        }
+        self
+    }
+
     /// The class this error belongs to.
     pub const fn class(&self) -> ErrorClass {
         self.kind.class()

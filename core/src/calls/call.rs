@@ -19,6 +19,8 @@ use crate::{
 
 /// Replies that are larger than this travel as the call's outbound stream.
 const MAX_INLINE_REPLY: usize = 16 * 1024;
+/// The most bytes that an error is explained in; some quote what was asked.
+const MAX_DETAIL: usize = 1024;
 /// Pieces of a stream up to this size are not made to wait.
 const SHORT: usize = 1024;
 
@@ -124,7 +126,7 @@ impl Call {
     /// A reply that fits a packet, or else one that says that it is the
     /// outbound stream, which it then becomes.
     fn inline(&mut self, result: Result<Reply, Error>) -> Result<Reply, Error> {
-        let reply = result?;
+        let reply = result.map_err(|error| error.cut_to(MAX_DETAIL))?;
         if !reply.may_be_large() {
             return Ok(reply);
         }

@@ -69,9 +69,17 @@ impl Registration {
         let (way, full) = (self.way, self.calls.len() >= MAX_CALLS);
         let key = CallKey { registration: self.id, seq };
         let call = match self.calls.entry(seq) {
-            Entry::Occupied(mut known) => {
-                known.get_mut().credit(way, acked, limit, out);
-                return known.get().tell(way, out);
+            Entry::Occupied(known) => {
+                let call = known.into_mut();
+                call.credit(way, acked, limit, out);
+                // It may be that the call came before, and its input did not.
+                if call.is_open()
+                    && let Ok((bytes, end)) = call.input.receive(0, input, ended)
+                    && (end || !bytes.is_empty())
+                {
+                    out.push_back(Output::Input { key, bytes, end });
+                }
+                return call.tell(way, out);
             }
             Entry::Vacant(_) if full => {
                 let result = Err(Error::new(ErrorKind::QuotaExceeded, "too many calls are open"));
@@ -187,8 +195,12 @@ impl Registration {
     }
 
     /// The client has the answers of these calls. False if it claims so many
-    /// separate ones that it cannot be honest.
+    /// separate ones that it cannot be honest, or the same ones twice: each
+    /// range costs a walk over all that are open in it.
     pub(super) fn answered(&mut self, ranges: &[(u64, u64)]) -> bool {
+        if ranges.windows(2).any(|pair| pair[0].1 >= pair[1].0) {
+            return false;
+        }
         for &(first, last) in ranges {
             if first > last {
                 return false;

@@ -85,14 +85,19 @@ impl Outgoing {
 
     /// The next piece that may be sent now.
     pub fn take_piece(&mut self) -> Option<Piece> {
-        let until = self.total().min(self.limit);
+        self.take_up_to(self.limit)
+    }
+
+    /// The next piece, of what stands before the offset `limit`.
+    pub fn take_up_to(&mut self, limit: u64) -> Option<Piece> {
+        let until = self.total().min(limit).min(self.limit);
         if self.sent >= until {
             return None;
         }
         let offset = self.sent;
         let bytes = self.slice(offset, until.min(self.written));
         self.sent += bytes.len() as u64;
-        let end = self.ended && self.sent == self.written && self.limit > self.written;
+        let end = self.ended && self.sent == self.written && until > self.written;
         if end {
             self.sent += 1;
         }

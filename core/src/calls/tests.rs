@@ -119,6 +119,30 @@ fn what_is_asked_twice_is_done_once_and_answered_twice() {
 }
 
 #[test]
+fn what_comes_with_a_call_that_is_asked_again_is_taken() {
+    let (mut rig, _) = Rig::attached();
+    assert_eq!(rig.say(WAY, &send(1, false), b""), [Saw::Start(1)]);
+    let again = |text: &[u8], rig: &mut Rig| {
+        let saw = rig.say(WAY, &send(1, true), text);
+        assert!(matches!(saw.last(), Some(Saw::Sent(_, ToClient::Credit { .. }, 0))), "{saw:?}");
+        saw.into_iter().filter(|saw| matches!(saw, Saw::Input(..))).collect::<Vec<_>>()
+    };
+    // Its stream was on the way that was lost.
+    assert_eq!(again(b"hello", &mut rig), [Saw::Input(1, b"hello".to_vec(), true)]);
+    assert_eq!(again(b"hello", &mut rig), [], "it has that");
+}
+
+#[test]
+fn an_error_that_quotes_much_of_what_was_asked_fits_a_packet() {
+    let (mut rig, id) = Rig::attached();
+    rig.say(WAY, &send(1, true), b"");
+    let error = Error::new(ErrorKind::Invalid, "\u{e9}".repeat(500_000));
+    let saw = rig.answer(id, 1, Err(error));
+    let [Saw::Sent(_, ToClient::Answer { result: Err(told), .. }, 0)] = &saw[..] else { panic!("{saw:?}") };
+    assert!((1_000..2_000).contains(&told.detail.len()), "{}", told.detail.len());
+}
+
+#[test]
 fn an_answer_waits_for_a_client_that_is_away() {
     let (mut rig, id) = Rig::attached();
     rig.say(WAY, &send(1, true), &[]);
@@ -219,9 +243,11 @@ fn too_many_calls_are_refused_and_the_others_feel_nothing() {
 
 #[test]
 fn a_client_that_claims_the_impossible_is_forgotten() {
-    let (mut rig, _) = Rig::attached();
-    assert_eq!(rig.say(WAY, &ToHost::Answered(vec![(5, 4)]), &[]), []);
-    assert_eq!(rig.calls.count(), (0, 0));
+    for impossible in [vec![(5, 4)], vec![(1, 9), (1, 9)], vec![(7, 8), (1, 2)], vec![(1, u64::MAX); 2_048]] {
+        let (mut rig, _) = Rig::attached();
+        assert_eq!(rig.say(WAY, &ToHost::Answered(impossible), &[]), []);
+        assert_eq!(rig.calls.count(), (0, 0));
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Client, MEMORY, PATIENCE, Timer, call::Call, host::Phase};
+use super::{CallId, Client, MEMORY, PATIENCE, Timer, call::Call, host::Phase};
 use crate::{
     Error, ErrorKind, Instant, ServerId,
     wire::call::{Attach, ToHost},
@@ -100,10 +100,16 @@ impl Client {
         let Some(found) = self.hosts.get_mut(&host) else {
             return;
         };
-        let unsent: Vec<_> = found.calls.values().filter(|call| !call.sent).map(|call| call.id).collect();
-        for call in unsent {
+        let unsent = found.calls.iter().filter(|(_, call)| !call.sent).map(|(&seq, call)| (seq, call.id)).collect();
+        for call in self.still_at(host, unsent) {
             self.fail_call(now, call, ErrorKind::Unreachable, "no server that could be asked has a way to it");
         }
+    }
+
+    /// Of calls that a host has, those that have not moved to another since.
+    fn still_at(&self, host: ServerId, calls: Vec<(u64, CallId)>) -> Vec<CallId> {
+        let here = |&(seq, id): &(u64, CallId)| self.calls.get(&id) == Some(&(host, seq));
+        calls.into_iter().filter(here).map(|(_, id)| id).collect()
     }
 
     /// Everything that waits for the host fails.
@@ -114,8 +120,8 @@ impl Client {
         found.detach();
         self.front.timers.set(Timer::Attach(host), None);
         self.front.timers.set(Timer::Unreachable(host), None);
-        let ids: Vec<_> = found.calls.values().map(|call| call.id).collect();
-        for id in ids {
+        let all = found.calls.iter().map(|(&seq, call)| (seq, call.id)).collect();
+        for id in self.still_at(host, all) {
             self.fail_call(now, id, kind, detail);
         }
         self.front.set_unless_set(Timer::Forget(host), now + MEMORY);
@@ -141,9 +147,14 @@ impl Client {
                 self.unmap(call.id, host, seq);
                 let detail = "the host was restarted, or has forgotten this client";
                 self.front.finish(&mut call, Err(Error::new(ErrorKind::Unknown, detail)));
+            } else if call.is_half_read() {
+                self.unmap(call.id, host, seq);
+                let detail = "the host was restarted in the middle of it";
+                let error = Error::new(ErrorKind::Aborted, detail).at(call.place(host));
+                self.front.finish(&mut call, Err(error));
             } else {
                 let fresh = Call::new(call.id, call.op, call.deadline, call.any);
-                let fresh = Call { input: core::mem::take(&mut call.input), ..fresh };
+                let fresh = Call { input: core::mem::take(&mut call.input), cancel: call.cancel, ..fresh };
                 self.place(now, host, fresh);
             }
         }

@@ -87,6 +87,12 @@ impl Call {
         self.sent && !harmless
     }
 
+    /// Whether its caller has something of an answer that the next one would
+    /// repeat, or contradict.
+    pub(super) fn is_half_read(&self) -> bool {
+        !self.op.is_read() && (self.output.received() > 0 || self.output.is_ended())
+    }
+
     /// The way was lost: everything on it must be sent again.
     pub(super) fn rewind(&mut self) {
         self.here = false;

@@ -164,6 +164,7 @@ impl Client {
     /// Nobody could be dialled for too long.
     pub(super) fn give_up(&mut self, now: Instant) {
         self.connection.stage = Stage::Idle;
+        self.front.out.push_back(Output::Close(CloseReason::Done)); // a dial may be under way
         for timer in [Timer::Dial, Timer::Dialling] {
             self.front.timers.set(timer, None);
         }

@@ -174,6 +174,72 @@ fn a_receive_that_was_not_acknowledged_never_ends_in_doubt() {
 }
 
 #[test]
+fn what_was_half_read_when_its_host_forgot_is_not_begun_anew() {
+    let mut rig = Rig::new();
+    let op = || Op::Recv { path: Path::root(), try_only: false };
+    let (half, fresh) = (rig.call(HOST, op()), rig.call(HOST, op()));
+    rig.up(DIAL_IN);
+    rig.attached(HOST, 1);
+    rig.hear(HOST, &ToClient::Data { seq: 1, offset: 0, end: false, again: false }, b"the first h");
+    rig.lost(HOST, Loss::Reset);
+    rig.drain();
+    rig.hear(HOST, &ToClient::Forgotten { attempt: 2 }, &[]);
+    assert_eq!(rig.answers(), [(half, Err(ErrorKind::Aborted))]);
+    rig.attached(HOST, 3);
+    assert!(matches!(rig.said()[..], [ToHost::Call { seq: 3, again: false, .. }]), "the other waits on");
+    rig.client.cancel(rig.now, fresh);
+    assert!(matches!(rig.said()[..], [ToHost::Cancel { seq: 3 }]));
+}
+
+#[test]
+fn a_call_that_was_cancelled_stays_so_when_its_host_forgot() {
+    let mut rig = Rig::new();
+    let call = rig.call(HOST, Op::Recv { path: Path::root(), try_only: false });
+    rig.up(DIAL_IN);
+    rig.attached(HOST, 1);
+    rig.lost(HOST, Loss::Reset);
+    rig.client.cancel(rig.now, call);
+    rig.drain();
+    rig.hear(HOST, &ToClient::Forgotten { attempt: 2 }, &[]);
+    rig.attached(HOST, 3);
+    assert!(matches!(rig.said()[..], [.., ToHost::Call { seq: 2, .. }, ToHost::Cancel { seq: 2 }]));
+}
+
+#[test]
+fn a_read_that_has_moved_does_not_care_for_the_server_that_it_left() {
+    let mut rig = Rig::new();
+    let call = rig.call(ServerId::DIAL_IN, Op::Members);
+    rig.up(DIAL_IN);
+    rig.attached(DIAL_IN, 1);
+    rig.client.handle_down(rig.now);
+    rig.up(HOST);
+    rig.attached(HOST, 1);
+    for loss in [Loss::Unreachable, Loss::Gone] {
+        rig.lost(DIAL_IN, loss);
+        assert_eq!(rig.answers(), []);
+    }
+    rig.hear(HOST, &ToClient::Answer { seq: 1, result: Ok(Reply::Done) }, &[]);
+    assert_eq!(rig.answers(), [(call, Ok(Reply::Done))]);
+}
+
+#[test]
+fn a_client_that_gives_up_dials_no_more() {
+    let mut rig = Rig::new();
+    let call = rig.call(HOST, close());
+    let mut last = vec![];
+    for _ in 0..2 * PATIENCE.as_secs() {
+        rig.client.handle_down(rig.now);
+        rig.pass(Duration::from_secs(1));
+        last.extend(rig.drain());
+    }
+    let end =
+        last.iter().position(|output| matches!(output, Output::Event(Event::Answer { call: of, .. }) if *of == call));
+    let end = end.expect("it gave up");
+    assert!(matches!(last[end - 1], Output::Close(_)), "{:?}", last[end - 1]);
+    assert!(!last[end..].iter().any(|output| matches!(output, Output::Dial(_))));
+}
+
+#[test]
 fn a_read_for_any_server_moves_to_the_next_one() {
     let mut rig = Rig::new();
     let call = rig.call(ServerId::DIAL_IN, Op::Members);

@@ -9,7 +9,7 @@ use crate::{
     Error, ErrorKind, Instant, ServerId, codec,
     wire::{
         Frame, Load, Route,
-        call::{ToClient, ToHost},
+        call::{INITIAL_CREDIT, ToClient, ToHost},
         op::Reply,
         route::End,
     },
@@ -187,7 +187,8 @@ fn open(call: &mut Call, seq: u64, now: Instant) -> (ToHost, Bytes) {
     call.sent = true;
     call.here = true;
     call.told = call.told.max(call.output.limit());
-    let first = if call.input.acked() == 0 { call.input.take_piece() } else { None };
+    // With the op, it has to fit a packet.
+    let first = if call.input.acked() == 0 { call.input.take_up_to(INITIAL_CREDIT + 1) } else { None };
     // The host says where to go on, unless this was all.
     call.resuming = again && !first.as_ref().is_some_and(|piece| piece.end);
     let (payload, ended) = first.map_or((Bytes::new(), false), |piece| (piece.bytes, piece.end));

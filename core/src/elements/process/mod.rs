@@ -305,8 +305,9 @@ fn checked(spec: ProcSpec) -> Result<ProcSpec, alloc::string::String> {
     if spec.args.iter().any(|arg| nul(arg)) {
         return Err("an argument in Args has a NUL in it".into());
     }
-    match spec.env.iter().find(|pair| nul(pair) || pair.find('=').is_none_or(|at| at == 0)) {
-        Some(pair) => Err(alloc::format!("{pair:?} in Env is not NAME=VALUE")),
+    match spec.env.iter().position(|pair| nul(pair) || pair.find('=').is_none_or(|at| at == 0)) {
+        // Not what it is: it may be a secret.
+        Some(index) => Err(alloc::format!("entry {} of Env is not NAME=VALUE", index + 1)),
         None => Ok(spec),
     }
 }
