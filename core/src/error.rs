@@ -120,7 +120,8 @@ impl Error {
     #[must_use]
     pub(crate) fn cut_to(mut self, length: usize) -> Self {
         if self.detail.len() > length {
-            self.detail.truncate(self.detail.floor_char_boundary(length));
+            let end = (0..=length).rev().find(|&at| self.detail.is_char_boundary(at)).unwrap_or(0);
+            self.detail.truncate(end);
             self.detail.push_str(" ...");
         }
         self

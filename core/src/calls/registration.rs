@@ -198,13 +198,12 @@ impl Registration {
     /// separate ones that it cannot be honest, or the same ones twice: each
     /// range costs a walk over all that are open in it.
     pub(super) fn answered(&mut self, ranges: &[(u64, u64)]) -> bool {
-        if ranges.windows(2).any(|pair| pair[0].1 >= pair[1].0) {
-            return false;
-        }
+        let mut before = 0;
         for &(first, last) in ranges {
-            if first > last {
+            if first > last || first <= before {
                 return false;
             }
+            before = last;
             let mut next = first;
             while let Some((&seq, call)) = self.calls.range(next..=last).next() {
                 if !call.is_open() {

@@ -119,7 +119,7 @@ impl Chan {
         let mut stream = Receiving::start(self.0.circuit(), host, op, self.0.deadline());
         // The first bytes, or the end of an empty message, mean that it is ours.
         let first = stream.next().await?;
-        Ok(Message { first, stream })
+        Ok(Message { first, gathered: BytesMut::new(), stream })
     }
 }
 
@@ -147,6 +147,8 @@ fn sent(result: Result<Reply, Error>) -> Result<Sent, Error> {
 #[derive(Debug)]
 pub struct Message {
     first: Option<Bytes>,
+    /// What [`Message::bytes`] has of it, should it be dropped half way.
+    gathered: BytesMut,
     stream: Receiving,
 }
 
@@ -168,16 +170,17 @@ impl Message {
     /// # Errors
     /// As [`Message::next`].
     pub async fn bytes(&mut self) -> Result<Bytes, Error> {
-        let first = self.next().await?.unwrap_or_default();
-        if self.stream.acknowledge() {
-            return Ok(first); // the end came with it
+        if let Some(first) = self.first.take() {
+            if self.gathered.is_empty() && self.stream.acknowledge() {
+                return Ok(first); // the end came with it
+            }
+            self.gathered.extend_from_slice(&first);
         }
-        let mut all = BytesMut::from(&first[..]);
-        while let Some(more) = self.next().await? {
-            all.extend_from_slice(&more);
+        while let Some(more) = self.stream.next().await? {
+            self.gathered.extend_from_slice(&more);
         }
         self.stream.acknowledge();
-        Ok(all.freeze())
+        Ok(self.gathered.split().freeze())
     }
 
     /// Acknowledges its end, and waits until the host has taken note: from then

@@ -176,8 +176,10 @@ impl<N: Net> Driver<N> {
                 News::Command(None) => self.ending = true,
                 News::Event(event) => self.hear(event),
                 News::Dialled(dialled) => self.dialled(dialled),
-                News::Alarm => self.client.handle_timeout(self.now),
+                News::Alarm => {}
             }
+            // However busy the connection is.
+            self.client.handle_timeout(self.now);
             self.drain();
             self.catch_up();
             self.flush().await;

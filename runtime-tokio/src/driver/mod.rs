@@ -12,6 +12,7 @@ use std::{
     future::{Future, poll_fn},
     net::SocketAddr,
     pin::Pin,
+    task::Poll,
     time::Duration,
 };
 
@@ -158,12 +159,26 @@ impl<N: Net, H: Host> Driver<N, H> {
                 self.hear(news);
                 self.drain();
             }
+            self.heed().await;
             self.node.handle_timeout(self.clock.now());
             self.drain();
             self.leave();
             if self.ended {
                 return self.end().await;
             }
+        }
+    }
+
+    /// Hears of effects that are there, however busy the links are.
+    async fn heed(&mut self) {
+        for _ in 0..AT_ONCE {
+            let event = poll_fn(|cx| match self.host.poll_event(cx) {
+                Poll::Ready(event) => Poll::Ready(Some(event)),
+                Poll::Pending => Poll::Ready(None),
+            });
+            let Some(event) = event.await else { return };
+            self.node.handle_input(self.clock.now(), Input::Effect(event));
+            self.drain();
         }
     }
 

@@ -20,8 +20,6 @@ use super::{Order, spawn::Spawned};
 
 /// The most that is read at once.
 const READ: usize = 64 * 1024;
-/// Less than this is copied out of its buffer.
-const SMALL: usize = 4 * 1024;
 
 pub(super) async fn say_failed(events: &mpsc::Sender<EffectEvent>, id: ElementId, errno: i32) {
     let _ = events.send(EffectEvent::Process { id, event: ProcessEvent::Failed { errno } }).await;
@@ -88,7 +86,8 @@ impl Output {
             Ok(count) if count > 0 => {
                 self.offset += count as u64;
                 let bytes = self.buffer.split();
-                Some(if count < SMALL { Bytes::copy_from_slice(&bytes) } else { bytes.freeze() })
+                // What is kept keeps its whole buffer.
+                Some(if count < READ / 2 { Bytes::copy_from_slice(&bytes) } else { bytes.freeze() })
             }
             _ => {
                 self.pipe = None;
