@@ -15,6 +15,10 @@ pub(super) struct Message {
     /// Its sender was told that it is buffered.
     pub(super) accepted: bool,
     pub(super) slotted: bool,
+    /// The bytes that it counts for, once it was accepted.
+    pub(super) buffered: u64,
+    /// It goes to somebody at once, or nowhere.
+    pub(super) try_only: bool,
     pub(super) leased_to: Option<CallKey>,
     /// To how many receivers it was leased so far.
     pub(super) given: u32,
@@ -37,6 +41,8 @@ impl Message {
             sender: Some(sender),
             accepted: false,
             slotted: false,
+            buffered: 0,
+            try_only: false,
             leased_to: None,
             given: 0,
             cancelled: None,

@@ -39,6 +39,10 @@ use message::Message;
 /// What a matched sender may be ahead of its receiver.
 pub const WINDOW: u64 = 1024 * 1024;
 
+/// The most bytes of messages that a channel buffers, whatever its capacity: the
+/// next sender waits.
+pub const MAX_BUFFERED: u64 = 64 * 1024 * 1024;
+
 /// Names what a call has in a channel: its message, or its turn to receive.
 pub type Ticket = u64;
 
@@ -57,6 +61,8 @@ pub struct Channel {
     /// Those in line that have no slot yet.
     unslotted: BTreeSet<Ticket>,
     slots_used: usize,
+    /// Bytes of the messages that were accepted and are still here.
+    buffered: u64,
     /// Everybody who wants to receive, or holds a lease.
     receivers: BTreeMap<Ticket, Receiver>,
     /// Those who wait and are there.
@@ -82,14 +88,16 @@ impl Channel {
     /// A send: `input` is what has come of the message, `ended` if it is whole.
     pub fn send(&mut self, key: CallKey, input: Bytes, ended: bool, try_only: bool, out: &mut Out) -> Ticket {
         let place = self.next();
-        let slot = self.slots_used < self.cap && self.unslotted.is_empty() && ended;
+        let slot = self.has_slot() && self.unslotted.is_empty() && ended;
         let taker = self.line.is_empty() && !self.waiting.is_empty();
         if self.closed {
             fail(key, ErrorKind::Closed, out);
         } else if try_only && !slot && !taker {
             fail(key, ErrorKind::WouldBlock, out);
         } else {
-            self.messages.insert(place, Box::new(Message::new(key, input, ended)));
+            let mut message = Message::new(key, input, ended);
+            message.try_only = try_only;
+            self.messages.insert(place, Box::new(message));
             self.line.insert(place);
             self.unslotted.insert(place);
             self.settle(out);
@@ -194,10 +202,14 @@ impl Channel {
             if let Some(place) = receiver.holds {
                 self.give_back(place, out);
             }
+            self.settle(out);
+            if let Some(place) = receiver.holds {
+                self.refuse_to_wait(place, out);
+            }
         } else {
             self.cancel_send(ticket, why, out);
+            self.settle(out);
         }
-        self.settle(out);
     }
 
     /// A call's client is away: it is given nothing, and of its unfinished
@@ -277,8 +289,12 @@ impl Channel {
         }
     }
 
+    const fn has_slot(&self) -> bool {
+        self.slots_used < self.cap && self.buffered < MAX_BUFFERED
+    }
+
     fn hand_out_slots(&mut self, out: &mut Out) {
-        while self.slots_used < self.cap
+        while self.has_slot()
             && let Some(place) = self.unslotted.pop_first()
         {
             self.slots_used += 1;
@@ -298,6 +314,8 @@ impl Channel {
             return;
         }
         message.accepted = true;
+        message.buffered = message.received();
+        self.buffered += message.buffered;
         self.num_send += 1;
         if let Some(sender) = message.sender.take() {
             out.push_back(Output::Answer { key: sender, result: Ok(Reply::Accepted) });
@@ -334,8 +352,6 @@ impl Channel {
         let refusal = match (message.is_bound(), message.accepted, message.sender) {
             (true, ..) => Some(ErrorKind::NotDelivered),
             (false, false, _) if message.cancelled.is_some() => message.cancelled,
-            // Its sender has heard Unknown already: nobody waits for it.
-            (false, false, None) => Some(ErrorKind::Unknown),
             (false, false, Some(_)) if self.closed => Some(ErrorKind::Closed),
             _ => None,
         };
@@ -363,15 +379,18 @@ impl Channel {
                 out.push_back(Output::Answer { key, result: Err(error) });
                 self.refuse(place, why, out);
             }
-            // A receiver has it, and whether it will acknowledge it is open.
-            Some(_) if why == ErrorKind::Timeout => {
-                if let Some(key) = message.sender.take() {
-                    let detail = "a receiver has the message and has not acknowledged it";
-                    out.push_back(Output::Answer { key, result: Err(Error::new(ErrorKind::Unknown, detail)) });
-                }
-            }
-            // The one answer will be the result, unless the receiver is lost.
+            // The one answer will be the result, unless the receiver is lost; a
+            // client that cannot wait for it says Unknown, and may ask again.
             Some(_) => message.cancelled = Some(why),
+        }
+    }
+
+    /// A message that was not to wait is back in line.
+    fn refuse_to_wait(&mut self, place: Ticket, out: &mut Out) {
+        let waits = |message: &Message| message.try_only && !message.accepted && message.leased_to.is_none();
+        if self.messages.get(&place).is_some_and(|message| waits(message)) {
+            self.refuse(place, ErrorKind::WouldBlock, out);
+            self.settle(out);
         }
     }
 
@@ -400,6 +419,7 @@ impl Channel {
         if message.slotted {
             self.slots_used -= 1;
         }
+        self.buffered -= message.buffered;
         Some(message)
     }
 

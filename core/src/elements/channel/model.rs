@@ -14,6 +14,7 @@ struct Message {
     length: u64,
     whole: bool,
     slot: bool,
+    try_only: bool,
     answered: bool,
     stalled: bool,
     with: Option<CallKey>,
@@ -64,7 +65,7 @@ impl Model {
             self.answer(sender, Err(ErrorKind::WouldBlock));
         } else {
             let (slot, answered, stalled, with, cancelled) = (false, false, false, None, None);
-            self.messages.push(Message { sender, length, whole, slot, answered, stalled, with, cancelled });
+            self.messages.push(Message { sender, length, whole, slot, try_only, answered, stalled, with, cancelled });
         }
         self.settle();
     }
@@ -114,6 +115,14 @@ impl Model {
                 let why = if long { ErrorKind::NotDelivered } else { cancelled.unwrap_or(ErrorKind::Closed) };
                 self.answer(sender, Err(why));
             }
+            self.settle();
+            let waits = |message: &Message| {
+                message.sender == sender && message.try_only && !message.answered && message.with.is_none()
+            };
+            if let Some(place) = self.messages.iter().position(waits) {
+                self.messages.remove(place);
+                self.answer(sender, Err(ErrorKind::WouldBlock));
+            }
         } else if let Some(place) = self.messages.iter().position(|m| m.sender == key && !m.answered) {
             match (self.messages[place].with, self.messages[place].whole) {
                 (None, _) => {
@@ -159,16 +168,22 @@ impl Model {
     }
 
     fn settle(&mut self) {
+        self.accept_all();
         while self.hand_out_slot() || self.give_first() {}
+        self.accept_all();
+        if self.closed && self.messages.is_empty() {
+            for (key, _) in core::mem::take(&mut self.receivers) {
+                self.answer(key, Err(ErrorKind::Closed));
+            }
+        }
+    }
+
+    /// Whole messages that have a slot are accepted before they are given away.
+    fn accept_all(&mut self) {
         for message in &mut self.messages {
             if message.slot && !message.answered && message.with.is_none() && message.whole && message.length <= KEPT {
                 message.answered = true;
                 self.answers.push((message.sender, Ok("accepted")));
-            }
-        }
-        if self.closed && self.messages.is_empty() {
-            for (key, _) in core::mem::take(&mut self.receivers) {
-                self.answer(key, Err(ErrorKind::Closed));
             }
         }
     }

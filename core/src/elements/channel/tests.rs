@@ -164,8 +164,37 @@ fn a_deadline_passes_before_any_effect_or_nobody_knows() {
     rig.send(2, b"b");
     rig.recv(3);
     let leased = rig.cancel(2, ErrorKind::Timeout);
-    assert_eq!(leased, [(key(2), Err(ErrorKind::Unknown))]);
-    assert_eq!(rig.ack(3), [(key(3), Ok("received"))]);
+    assert_eq!(leased, [], "whoever cannot wait any more says Unknown by itself");
+    assert_eq!(rig.ack(3), [(key(2), Ok("delivered")), (key(3), Ok("received"))]);
+    rig.send(4, b"c");
+    rig.recv(5);
+    assert_eq!(rig.cancel(4, ErrorKind::Timeout), []);
+    let lost = rig.cancel(5, ErrorKind::Disconnected);
+    assert_eq!(lost, [(key(5), Err(ErrorKind::Disconnected)), (key(4), Err(ErrorKind::Timeout))]);
+}
+
+#[test]
+fn a_message_that_may_not_wait_does_not_when_its_receiver_is_lost() {
+    let mut rig = Rig::new(0);
+    rig.recv(1);
+    rig.recv(2);
+    assert_eq!(rig.send_part(3, Bytes::from_static(b"now"), true, true), []);
+    assert_eq!(rig.cancel(1, ErrorKind::Cancelled), [(key(1), Err(ErrorKind::Cancelled))], "there is another");
+    let refused = [(key(2), Err(ErrorKind::Cancelled)), (key(3), Err(ErrorKind::WouldBlock))];
+    assert_eq!(rig.cancel(2, ErrorKind::Cancelled), refused);
+}
+
+#[test]
+fn what_is_buffered_is_bounded_whatever_the_capacity() {
+    let mut rig = Rig::new(1_000_000);
+    let message = vec![7; INITIAL_CREDIT as usize];
+    let room = MAX_BUFFERED / INITIAL_CREDIT;
+    for seq in 1..=room {
+        assert_eq!(rig.send(seq, &message), [(key(seq), Ok("accepted"))]);
+    }
+    assert_eq!(rig.send(room + 1, &message), []);
+    rig.recv(room + 2);
+    assert_eq!(rig.ack(room + 2), [(key(room + 2), Ok("received")), (key(room + 1), Ok("accepted"))]);
 }
 
 #[test]
@@ -250,7 +279,7 @@ fn both(rig: &mut Rig, model: &mut Model, seq: u64, step: &Step) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
     #[test]
     fn it_does_what_a_plain_model_does(cap in 0_usize..4, steps in prop::collection::vec(step(), 0..40)) {
         let (mut rig, mut model) = (Rig::new(cap), Model::new(cap));
