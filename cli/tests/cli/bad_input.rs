@@ -134,7 +134,7 @@ fn a_process_that_cannot_be_is_refused_by_the_server() {
     for (json, says) in [
         (r#"{"Path": ""}"#, "Path is empty"),
         (r#"{"Path": "/bin/true", "Args": ["a\u0000b"]}"#, "NUL"),
-        (r#"{"Path": "/bin/true", "Env": ["A"]}"#, "\"A\" in Env is not NAME=VALUE"),
+        (r#"{"Path": "/bin/true", "Env": ["A"]}"#, "entry 1 of Env is not NAME=VALUE"),
         (r#"{"Path": "/nowhere/nothing"}"#, "no such file or directory"),
         (r#"{"Path": "/etc/passwd"}"#, "permission denied"),
         (r#"{"Path": "/bin/true", "Dir": "/nowhere"}"#, "no such file or directory"),
