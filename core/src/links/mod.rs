@@ -239,9 +239,15 @@ impl Links {
     }
 
     /// The world happened: the driver has written frames of this size.
-    pub fn handle_written(&mut self, link: LinkId, cost: usize) {
+    pub fn handle_written(&mut self, now: Instant, link: LinkId, cost: usize) {
         if let Some(found) = self.links.get_mut(&link) {
             found.with_driver = found.with_driver.saturating_sub(cost);
+            // On a slow link the question whether anybody is there stands behind
+            // what is being written; that it is taken says enough. What fits the
+            // socket at once says nothing.
+            if found.awaiting.is_some() && found.with_driver + found.queued > 0 {
+                found.awaiting = Some(now);
+            }
             found.pump(link, &mut self.out);
         }
     }

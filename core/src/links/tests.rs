@@ -27,7 +27,7 @@ fn with_client(links: &mut Links) -> LinkId {
     links.handle_up(Instant::ZERO, link, Peer { role: Role::Client, id: ServerId(99) }, hello(links.me));
     drain(links);
     let hello = Frame::Hello(hello(links.me)).cost();
-    links.handle_written(link, hello);
+    links.handle_written(Instant::ZERO, link, hello);
     link
 }
 
@@ -140,7 +140,7 @@ fn what_is_short_goes_before_streams_and_the_driver_never_has_too_much() {
     assert!((WINDOW..WINDOW + 61_000).contains(&with_driver), "{with_driver}");
     links.send(Instant::ZERO, link, packet(false, 10));
     assert_eq!(drain(&mut links), []);
-    links.handle_written(link, with_driver);
+    links.handle_written(Instant::ZERO, link, with_driver);
     assert_eq!(drain(&mut links)[0], Output::Send { link, frame: packet(false, 10) });
 }
 
@@ -171,6 +171,31 @@ fn a_silent_link_is_asked_and_then_given_up() {
     assert!(pings > 0);
     let closed = said.iter().find(|(_, output)| matches!(output, Output::Close { .. })).unwrap().0;
     assert!(closed.since(Instant::ZERO) <= SILENT_AFTER + DEAD_AFTER + Duration::from_secs(1));
+}
+
+/// Twenty seconds of a peer that says nothing, in which the socket takes 10 kB a
+/// second of what is queued: whether the link is given up.
+fn is_given_up(queued: usize) -> bool {
+    let mut links = links(1);
+    let link = with_client(&mut links);
+    let mut now = Instant::ZERO;
+    for _ in 0..queued {
+        links.send(now, link, packet(true, 10_000));
+    }
+    let cost = packet(true, 10_000).cost();
+    for _ in 0..20 {
+        now += Duration::from_secs(1);
+        links.handle_written(now, link, cost);
+        links.handle_timeout(now, Timer::Check(link));
+    }
+    drain(&mut links).iter().any(|output| matches!(output, Output::Close { .. }))
+}
+
+#[test]
+fn a_slow_link_is_not_a_silent_one() {
+    assert!(!is_given_up(100), "there is more to be written all the time");
+    assert!(is_given_up(1));
+    assert!(is_given_up(5), "all was written long ago");
 }
 
 #[test]

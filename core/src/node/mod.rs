@@ -183,7 +183,7 @@ impl Node {
             Input::LinkDown { link } => self.links.handle_down(now, link),
             Input::Frame { link, frame } => self.links.handle_frame(now, link, frame),
             Input::Effect(event) => self.elements.handle_effect(self.wall(now), event),
-            Input::Written { link, cost } => self.links.handle_written(link, cost),
+            Input::Written { link, cost } => self.links.handle_written(now, link, cost),
         }
         self.route(now);
     }
