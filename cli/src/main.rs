@@ -8,6 +8,7 @@
 mod address;
 mod args;
 mod argv;
+mod closed;
 mod dial;
 mod fault;
 mod files;
@@ -24,9 +25,13 @@ use std::{env, process::ExitCode};
 
 use clap::{CommandFactory, FromArgMatches};
 
-use crate::args::Cli;
+use crate::{args::Cli, fault::Fault};
 
 fn main() -> ExitCode {
+    if closed::is_stdout_closed() {
+        let fault = Fault::failed("standard output is closed, and whatever is printed would be lost");
+        return fault.hint("> /dev/null says that nobody wants it").tell();
+    }
     let mut command = Cli::command();
     let args = argv::rewrite(env::args_os(), &argv::long_options(&mut command));
     let parsed = command.try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));

@@ -1,6 +1,7 @@
 //! `circuit log`: what a server executed.
 
 use circuit_core::{AnchorPath, wire::op::LogRecord};
+use circuit_tokio::client::LogMark;
 use clap::Args;
 use serde::Serialize;
 
@@ -50,16 +51,17 @@ impl OnCircuit for Log {
         let fault = tried("log", &self.anchor);
         let mut out = Out::new(self.format);
         let server = client.within(client.circuit.server(self.anchor.server));
-        let (mut after, mut wait) = (0, false);
+        let (mut mark, mut wait) = (LogMark::default(), false);
         loop {
-            let (missed, records) = out.wanted(server.log(after, wait)).await?.map_err(&fault)?;
+            let (missed, records) = out.wanted(server.log(&mut mark, wait)).await?.map_err(&fault)?;
             if missed > 0 {
                 warn(&format!("{missed} operations are no longer kept"));
             }
-            match records.last() {
-                Some(last) => after = last.seq,
-                None if self.follow => wait = true,
-                None => return Ok(0),
+            if records.is_empty() {
+                if !self.follow {
+                    return Ok(0);
+                }
+                wait = true;
             }
             for record in records.into_iter().filter(|record| record.path.is_beneath(&self.anchor.path)) {
                 self.print(&mut out, record).await?;

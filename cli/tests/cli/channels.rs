@@ -67,6 +67,7 @@ fn whoever_waits_on_a_channel_that_is_removed_is_told() {
 fn a_message_that_could_not_be_printed_goes_back() {
     let bed = Bed::with_servers(1);
     bed.ok("circuit mkchan $X/c 1; echo precious | circuit send $X/c");
+    bed.fails("circuit recv $X/c >&-", 1, "standard output is closed");
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     let done = bed.command("circuit recv $X/c").stdout(writer).output().expect("a shell");

@@ -88,7 +88,9 @@ fn a_closed_pipe_kills_the_command() {
 #[test]
 fn an_interrupt_goes_to_the_command_and_a_second_kills_it() {
     let bed = Bed::with_servers(1);
-    for (script, status) in [("echo ready; exec cat", 130), ("trap '' INT; echo ready; exec cat", 137)] {
+    // Whom the command has started may hold its output open; this one until now.
+    let child = format!("trap '' INT; echo ready; tail -f --pid={} /dev/null; true", std::process::id());
+    for (script, status) in [("echo ready; exec cat", 130), ("trap '' INT; echo ready; exec cat", 137), (&child, 137)] {
         let mut command = bed.command(&format!("exec circuit run -- sh -c \"{script}\""));
         let mut child = command.stdin(Stdio::piped()).spawn().expect("a shell");
         let mut output = BufReader::new(child.stdout.take().expect("its output"));
@@ -111,6 +113,13 @@ fn an_interrupt_goes_to_the_command_and_a_second_kills_it() {
         drop(held);
         assert_eq!(bed.ok("circuit ls $X"), "", "nothing is left");
     }
+}
+
+#[test]
+fn input_that_cannot_be_read_is_an_error() {
+    let bed = Bed::with_servers(1);
+    bed.fails("circuit run -- cat < /", 125, "standard input: is a directory");
+    assert_eq!(bed.ok("circuit ls $X"), "", "nothing is left");
 }
 
 /// Reads a line, and closes the pipe.

@@ -1,5 +1,7 @@
 //! How a server begins and ends.
 
+use std::io::{BufRead as _, BufReader};
+
 use rustix::process::Signal;
 
 use crate::support::Bed;
@@ -73,4 +75,25 @@ fn the_log_tells_who_did_what_and_follows() {
     assert!(bed.ok("circuit log -o json $X/a").contains("\"Seq\":1,"));
     let followed = bed.ok("circuit log -f $X/d | head -n 1 & circuit mkchan $X/d 0; wait");
     assert!(followed.contains("mkchan"), "{followed}");
+}
+
+#[test]
+fn who_follows_the_log_of_a_server_that_starts_again_misses_nothing() {
+    let bed = Bed::new();
+    let server = bed.start("-a 127.0.0.1 -hmac .hmac -var state");
+    let (url, anchor, port) = (server.url.clone(), server.anchor.clone(), server.port().to_owned());
+    let make = |name: &str| bed.ok(&format!("circuit mkchan -d {url} {anchor}/{name} 0"));
+    (0..3).for_each(|number| drop(make(&number.to_string())));
+    let mut follower = bed.command(&format!("exec circuit log -f -d {url} {anchor}")).spawn().expect("a shell");
+    let mut lines = BufReader::new(follower.stdout.take().expect("its output")).lines();
+    let mut line = || lines.next().expect("a line").expect("text");
+    (0..3).for_each(|_| drop(line()));
+    server.signal(Signal::KILL);
+    server.end();
+    let _again = bed.start(&format!("-a 127.0.0.1:{port} -hmac .hmac -var state"));
+    make("again");
+    let next = line();
+    assert!(next.starts_with("1\t") && next.contains("/again"), "{next}");
+    follower.kill().expect("killed");
+    follower.wait().expect("its end");
 }

@@ -295,13 +295,13 @@ fn a_large_reply_is_sent_as_a_stream_that_reads_back() {
 #[test]
 fn the_log_hears_of_every_answer_but_not_of_its_own_readers() {
     let (mut rig, id) = Rig::attached();
-    let log = Op::Log { after: 0, wait: false };
+    let log = Op::Log { start: 0, after: 0, wait: false };
     for (seq, op) in [(1, Op::Close(Path::root())), (2, log)] {
         rig.say(WAY, &ToHost::Call { seq, deadline: None, acked: 0, limit: 0, again: false, ended: true, op }, &[]);
     }
     rig.calls.answer(CallKey { registration: id, seq: 1 }, Err(ErrorKind::NotFound.into()));
     let records: Vec<LogRecord> = vec![];
-    rig.calls.answer(CallKey { registration: id, seq: 2 }, Ok(Reply::Log { missed: 0, records }));
+    rig.calls.answer(CallKey { registration: id, seq: 2 }, Ok(Reply::Log { start: 1, missed: 0, records }));
     let mut verbs = Vec::new();
     while let Some(output) = rig.calls.poll_output() {
         if let Output::Executed { who, verb, error, .. } = output {

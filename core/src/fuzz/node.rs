@@ -16,7 +16,7 @@ use crate::{
 /// membership, or any frame. Nobody whom it dials is there.
 pub fn node(input: &[u8]) {
     let mut node = some_node();
-    let Some(link) = node.handle_incoming(Ipv4Addr::LOCALHOST.into()) else {
+    let Some(link) = node.handle_incoming(Instant::ZERO, Ipv4Addr::LOCALHOST.into()) else {
         return;
     };
     let (mut now, id) = (Instant::ZERO, ServerId(2));

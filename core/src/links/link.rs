@@ -31,7 +31,7 @@ pub(super) struct Link {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stage {
     /// Somebody connected; the handshake is under way.
-    Incoming(IpAddr),
+    Incoming { source: IpAddr, since: Instant },
     /// A connection or its handshake is under way.
     Dialling { id: Option<ServerId>, addr: SocketAddr },
     /// The handshake with a server is done; its hello is awaited.
@@ -69,7 +69,7 @@ impl Link {
             Stage::Dialling { id, .. } => id,
             Stage::Greeting { peer, .. } => Some(peer),
             Stage::Up(Other::Server(id, _)) => Some(id),
-            Stage::Up(Other::Client(_)) | Stage::Incoming(_) => None,
+            Stage::Up(Other::Client(_)) | Stage::Incoming { .. } => None,
         }
     }
 

@@ -32,9 +32,12 @@ pub const WINDOW: usize = 256 * 1024;
 /// is closed.
 pub const MAX_QUEUED: usize = 64 * 1024 * 1024;
 /// Handshakes under way, in all and from one address.
-pub const MAX_HANDSHAKES: usize = 1_024;
+pub const MAX_HANDSHAKES: usize = 4_096;
 /// Handshakes under way from one address.
-pub const MAX_HANDSHAKES_PER_SOURCE: usize = 256;
+pub const MAX_HANDSHAKES_PER_SOURCE: usize = 2_048;
+/// Where there is no room for another handshake, one that has taken this long
+/// gives way: whoever has the key needs a few round trips.
+const GIVES_WAY: Duration = Duration::from_secs(1);
 /// Links in all.
 pub const MAX_LINKS: usize = 16_384;
 /// How long a connection may take, with its handshake.
@@ -168,16 +171,27 @@ impl Links {
 
     /// The world happened: somebody connected from `source`. No number means
     /// that there are too many already, and the connection is to be dropped.
-    pub fn handle_incoming(&mut self, source: IpAddr) -> Option<LinkId> {
-        let from_there = self.handshakes.get(&source).copied().unwrap_or(0);
-        let under_way: usize = self.handshakes.values().sum();
-        if from_there >= MAX_HANDSHAKES_PER_SOURCE || under_way >= MAX_HANDSHAKES || self.links.len() >= MAX_LINKS {
+    pub fn handle_incoming(&mut self, now: Instant, source: IpAddr) -> Option<LinkId> {
+        if self.links.len() >= MAX_LINKS {
             return None;
+        }
+        if self.handshakes.get(&source).is_some_and(|&count| count >= MAX_HANDSHAKES_PER_SOURCE) {
+            self.make_way(now, |from| from == source)?;
+        } else if self.handshakes.values().sum::<usize>() >= MAX_HANDSHAKES {
+            self.make_way(now, |_| true)?;
         }
         *self.handshakes.entry(source).or_default() += 1;
         let link = self.next();
-        self.links.insert(link, Link::new(Stage::Incoming(source)));
+        self.links.insert(link, Link::new(Stage::Incoming { source, since: now }));
         Some(link)
+    }
+
+    /// Ends the oldest handshake from such a source, if it is old.
+    fn make_way(&mut self, now: Instant, which: impl Fn(IpAddr) -> bool) -> Option<()> {
+        let is_old = |link: &Link| matches!(link.stage, Stage::Incoming { source, since } if which(source) && since + GIVES_WAY <= now);
+        let (&oldest, _) = self.links.iter().find(|(_, link)| is_old(link))?;
+        self.close(now, oldest, CloseReason::Slow);
+        Some(())
     }
 
     /// The world happened: the handshake on a link is done. `hello` is what this
@@ -187,7 +201,7 @@ impl Links {
             return;
         };
         let dialled = match found.stage {
-            Stage::Incoming(source) => {
+            Stage::Incoming { source, .. } => {
                 self.forget_handshake(source);
                 None
             }
@@ -432,7 +446,7 @@ impl Links {
             self.out.push_back(Output::Timer(timer, None));
         }
         match found.stage {
-            Stage::Incoming(source) => self.forget_handshake(source),
+            Stage::Incoming { source, .. } => self.forget_handshake(source),
             Stage::Dialling { id, addr } => {
                 if let Some(id) = id {
                     self.dial_failed(now, id);

@@ -23,7 +23,7 @@ fn drain(links: &mut Links) -> Vec<Output> {
 
 /// A client's link that is up, with nothing left to drain.
 fn with_client(links: &mut Links) -> LinkId {
-    let link = links.handle_incoming(SOURCE).unwrap();
+    let link = links.handle_incoming(Instant::ZERO, SOURCE).unwrap();
     links.handle_up(Instant::ZERO, link, Peer { role: Role::Client, id: ServerId(99) }, hello(links.me));
     drain(links);
     let hello = Frame::Hello(hello(links.me)).cost();
@@ -56,7 +56,7 @@ impl Meeting {
             ends[near].want(Instant::ZERO, id, addr(id.0));
             let Some(Output::Dial { link, .. }) = drain(&mut ends[near]).first().cloned() else { panic!() };
             dialled_by[near][near] = link;
-            dialled_by[near][far] = ends[far].handle_incoming(SOURCE).unwrap();
+            dialled_by[near][far] = ends[far].handle_incoming(Instant::ZERO, SOURCE).unwrap();
         }
         Self { ends, dialled_by }
     }
@@ -113,14 +113,18 @@ fn of_two_links_that_met_both_ends_keep_the_same() {
 #[test]
 fn handshakes_are_limited_by_source_and_given_back_when_they_end() {
     let mut links = links(1);
-    let first: Vec<LinkId> = (0..MAX_HANDSHAKES_PER_SOURCE).map(|_| links.handle_incoming(SOURCE).unwrap()).collect();
-    assert_eq!(links.handle_incoming(SOURCE), None);
+    let first: Vec<LinkId> =
+        (0..MAX_HANDSHAKES_PER_SOURCE).map(|_| links.handle_incoming(Instant::ZERO, SOURCE).unwrap()).collect();
+    assert_eq!(links.handle_incoming(Instant::ZERO, SOURCE), None);
     let elsewhere = IpAddr::V4(core::net::Ipv4Addr::new(10, 9, 9, 9));
-    assert!(links.handle_incoming(elsewhere).is_some());
+    assert!(links.handle_incoming(Instant::ZERO, elsewhere).is_some());
     links.handle_down(Instant::ZERO, first[0]);
     links.handle_up(Instant::ZERO, first[1], Peer { role: Role::Client, id: ServerId(5) }, hello(links.me));
-    assert!(links.handle_incoming(SOURCE).is_some() && links.handle_incoming(SOURCE).is_some());
-    assert_eq!(links.handle_incoming(SOURCE), None);
+    assert!(
+        links.handle_incoming(Instant::ZERO, SOURCE).is_some()
+            && links.handle_incoming(Instant::ZERO, SOURCE).is_some()
+    );
+    assert_eq!(links.handle_incoming(Instant::ZERO, SOURCE), None);
 }
 
 #[test]
@@ -192,6 +196,31 @@ fn is_given_up(queued: usize) -> bool {
 }
 
 #[test]
+fn handshakes_that_come_to_nothing_give_way() {
+    let mut links = links(1);
+    let silent: Vec<LinkId> =
+        (0..MAX_HANDSHAKES_PER_SOURCE).map(|_| links.handle_incoming(Instant::ZERO, SOURCE).unwrap()).collect();
+    let later = Instant::ZERO + GIVES_WAY;
+    assert_eq!(
+        links.handle_incoming(Instant::ZERO + (GIVES_WAY - Duration::from_millis(1)), SOURCE),
+        None,
+        "they may be honest"
+    );
+    for old in &silent[..100] {
+        assert!(links.handle_incoming(later, SOURCE).is_some());
+        assert_eq!(drain(&mut links)[0], Output::Close { link: *old, reason: CloseReason::Slow });
+    }
+    // From many addresses it is the same.
+    for number in 0..MAX_HANDSHAKES - MAX_HANDSHAKES_PER_SOURCE {
+        let [high, low] = (number as u16).to_be_bytes();
+        assert!(links.handle_incoming(later, core::net::Ipv4Addr::new(10, 8, high, low).into()).is_some());
+    }
+    let newcomer = core::net::Ipv4Addr::new(10, 9, 9, 9).into();
+    assert!(links.handle_incoming(later, newcomer).is_some());
+    assert_eq!(drain(&mut links)[0], Output::Close { link: silent[100], reason: CloseReason::Slow });
+}
+
+#[test]
 fn a_slow_link_is_not_a_silent_one() {
     assert!(!is_given_up(100), "there is more to be written all the time");
     assert!(is_given_up(1));
@@ -201,7 +230,7 @@ fn a_slow_link_is_not_a_silent_one() {
 #[test]
 fn an_unknown_frame_before_the_hello_breaks_the_protocol() {
     let mut links = links(1);
-    let link = links.handle_incoming(SOURCE).unwrap();
+    let link = links.handle_incoming(Instant::ZERO, SOURCE).unwrap();
     links.handle_up(Instant::ZERO, link, Peer { role: Role::Server, id: ServerId(5) }, hello(links.me));
     drain(&mut links);
     links.handle_frame(Instant::ZERO, link, packet(false, 1));

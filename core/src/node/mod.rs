@@ -160,7 +160,7 @@ impl Node {
             calls: Calls::new(config.start, rng.fork("calls")),
             namespace: Namespace::default(),
             elements: Elements::default(),
-            oplog: OpLog::new(config.keeps_log),
+            oplog: OpLog::new(config.start, config.keeps_log),
             timers,
             suicidal: false,
             ending: false,
@@ -171,8 +171,8 @@ impl Node {
 
     /// The world happened: somebody connected from `source`. The number is the
     /// link's; none means that the connection is to be dropped.
-    pub fn handle_incoming(&mut self, source: IpAddr) -> Option<LinkId> {
-        self.links.handle_incoming(source)
+    pub fn handle_incoming(&mut self, now: Instant, source: IpAddr) -> Option<LinkId> {
+        self.links.handle_incoming(now, source)
     }
 
     /// The world happened.

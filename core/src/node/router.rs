@@ -185,7 +185,7 @@ impl Node {
             namespace::Output::Remove { key, id } => self.elements.remove(key, id),
             namespace::Output::Server { key, op } => match op {
                 Op::Members => self.calls.answer(key, Ok(self.members())),
-                Op::Log { after, wait } => self.oplog.read(key, after, wait),
+                Op::Log { start, after, wait } => self.oplog.read(key, start, after, wait),
                 Op::Peek(_) => self.calls.answer(key, Ok(self.stat(now))),
                 Op::Stack => self.calls.answer(key, Ok(Reply::Text(self.stack(now)))),
                 Op::Join(target) => self.membership.join(now, key, target),

@@ -60,6 +60,8 @@ impl Operation {
 /// The last operations, and who waits for the next.
 #[derive(Debug, Default)]
 pub struct OpLog {
+    /// The server's start.
+    start: u32,
     /// Whether operations are kept for longer than memory lasts.
     keep: bool,
     records: VecDeque<Operation>,
@@ -70,9 +72,10 @@ pub struct OpLog {
 }
 
 impl OpLog {
-    /// A log, of which every operation is also kept elsewhere if `keep`.
-    pub fn new(keep: bool) -> Self {
-        Self { keep, ..Self::default() }
+    /// The log of a server's `start`-th start, of which every operation is also
+    /// kept elsewhere if `keep`.
+    pub fn new(start: u32, keep: bool) -> Self {
+        Self { start, keep, ..Self::default() }
     }
 
     /// The world happened: an operation was executed at `time` (microseconds
@@ -96,14 +99,16 @@ impl OpLog {
         self.records.push_back(record);
         if !self.waiting.is_empty() {
             for (key, after) in core::mem::take(&mut self.waiting) {
-                self.read(key, after, true);
+                self.read(key, self.start, after, true);
             }
         }
     }
 
-    /// A command: answer `key` with what comes after operation `after`, at once
+    /// A command: answer `key` with what comes after operation `after` of the
+    /// `start`-th start, at once
     /// or, if it may `wait`, as soon as there is any.
-    pub fn read(&mut self, key: CallKey, after: u64, wait: bool) {
+    pub fn read(&mut self, key: CallKey, start: u32, after: u64, wait: bool) {
+        let after = if start == self.start { after } else { 0 };
         let oldest = self.count - self.records.len() as u64;
         let after = after.min(self.count);
         if after == self.count && wait {
@@ -118,7 +123,7 @@ impl OpLog {
         let missed = oldest.saturating_sub(after);
         let skip = usize::try_from(after.saturating_sub(oldest)).unwrap_or(usize::MAX);
         let records = self.records.iter().skip(skip).take(MAX_PAGE).map(Operation::to_record).collect();
-        self.out.push_back(Output::Answer(key, Ok(Reply::Log { missed, records })));
+        self.out.push_back(Output::Answer(key, Ok(Reply::Log { start: self.start, missed, records })));
     }
 
     /// The world happened: a call should end.
@@ -158,7 +163,7 @@ mod tests {
 
     fn page(log: &mut OpLog) -> Option<(u64, Vec<u64>)> {
         match log.poll_output()? {
-            Output::Answer(KEY, Ok(Reply::Log { missed, records })) => {
+            Output::Answer(KEY, Ok(Reply::Log { start: 3, missed, records })) => {
                 Some((missed, records.into_iter().map(|record| record.seq).collect()))
             }
             other => panic!("{other:?}"),
@@ -167,25 +172,27 @@ mod tests {
 
     #[test]
     fn a_reader_that_comes_too_late_is_told_how_much_it_missed() {
-        let mut log = OpLog::new(true);
+        let mut log = OpLog::new(3, true);
         execute(&mut log, MAX_RECORDS as u64 + 10);
-        log.read(KEY, 0, false);
+        log.read(KEY, 3, 0, false);
         let (missed, seqs) = page(&mut log).unwrap();
         assert_eq!((missed, seqs[0], seqs.len()), (10, 11, MAX_PAGE));
-        log.read(KEY, seqs[seqs.len() - 1], false);
+        log.read(KEY, 3, seqs[seqs.len() - 1], false);
         assert_eq!(page(&mut log).unwrap().1[0], 11 + MAX_PAGE as u64);
     }
 
     #[test]
     fn who_follows_hears_of_the_next_operation_once_or_is_cancelled() {
-        let mut log = OpLog::new(true);
+        let mut log = OpLog::new(3, true);
         execute(&mut log, 3);
-        log.read(KEY, 3, true);
+        log.read(KEY, 3, 3, true);
         assert_eq!(page(&mut log), None);
         log.handle_executed(9, "me".into(), "recv", Path::root(), Some(ErrorKind::Closed));
         assert!(matches!(log.poll_output(), Some(Output::Record(record)) if record.to_record().outcome == "closed"));
         assert_eq!(page(&mut log), Some((0, alloc::vec![4])));
-        log.read(KEY, 99, true);
+        log.read(KEY, 2, 4, true);
+        assert_eq!(page(&mut log), Some((0, alloc::vec![1, 2, 3, 4])), "those were of another start");
+        log.read(KEY, 3, 99, true);
         log.handle_cancel(KEY, ErrorKind::Cancelled);
         assert_eq!(log.poll_output(), Some(Output::Answer(KEY, Err(ErrorKind::Cancelled.into()))));
         assert_eq!(log.poll_output(), None);

@@ -90,7 +90,10 @@ pub enum Op {
     Stack,
     /// A page of the server's log of operations.
     Log {
-        /// Only what comes after this number.
+        /// Only what comes after this number, if it counts from this start of
+        /// the server; all, if it does not.
+        start: u32,
+        /// The number.
         after: u64,
         /// Whether to wait until there is something.
         wait: bool,
@@ -289,6 +292,8 @@ pub enum Reply {
     Text(String),
     /// A page of the log of operations.
     Log {
+        /// From which start of the server the numbers count.
+        start: u32,
         /// How many that were asked for are gone.
         missed: u64,
         /// The operations, in the order of their execution.

@@ -140,7 +140,7 @@ impl Sim {
         let accepted = expect.is_none_or(|expect| expect == self.servers[server].id);
         let source = IpAddr::V4(Ipv4Addr::new(10, 1, (from >> 8) as u8, from as u8));
         let link = match &mut self.servers[server].node {
-            Some(node) if accepted => node.handle_incoming(source),
+            Some(node) if accepted => node.handle_incoming(self.now, source),
             _ => None,
         };
         let Some(link) = link else {

@@ -27,6 +27,13 @@ pub struct Anchor {
     deadline: Option<Duration>,
 }
 
+/// How far a server's log was read; at first, not at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogMark {
+    start: u32,
+    seq: u64,
+}
+
 /// An anchor beneath another, and what it holds.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -296,16 +303,23 @@ impl Anchor {
         self.ask(Op::Scrub(at.path.clone()), Bytes::new()).await.map(drop)
     }
 
-    /// What the server of this anchor executed after its operation `after`, and
-    /// how many that were asked for it has forgotten. If there is none yet and
-    /// it may `wait`, as soon as there is.
+    /// What the server of this anchor executed after the page that `mark` is
+    /// the end of, or from the beginning, and how many of that it has forgotten.
+    /// If there is none yet and it may `wait`, as soon as there is. Afterwards
+    /// `mark` is the end of this page. A server that was started again has begun
+    /// anew, and then so does this.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] at the root; those of the host and the connection.
-    pub async fn log(&self, after: u64, wait: bool) -> Result<(u64, Vec<LogRecord>), Error> {
+    pub async fn log(&self, mark: &mut LogMark, wait: bool) -> Result<(u64, Vec<LogRecord>), Error> {
         self.place("the root keeps no log: every server keeps its own")?;
-        match self.ask(Op::Log { after, wait }, Bytes::new()).await? {
-            Reply::Log { missed, records } => Ok((missed, records)),
+        let LogMark { start, seq: after } = *mark;
+        match self.ask(Op::Log { start, after, wait }, Bytes::new()).await? {
+            Reply::Log { start, missed, records } => {
+                let before = if start == mark.start { after } else { 0 };
+                *mark = LogMark { start, seq: records.last().map_or(before, |last| last.seq) };
+                Ok((missed, records))
+            }
             other => Err(unexpected(&other)),
         }
     }

@@ -20,7 +20,7 @@ mod proc;
 mod stream;
 mod subscription;
 
-pub use anchor::{Anchor, Element, Entry};
+pub use anchor::{Anchor, Element, Entry, LogMark};
 pub use call::Pending;
 pub use chan::{Chan, Message, Sent};
 pub use circuit_core::Target;

@@ -240,7 +240,7 @@ impl<N: Net, H: Host> Driver<N, H> {
                 self.node.handle_input(now, Input::LinkDown { link });
             }
             News::Accepted(stream, from) => {
-                if let Some(link) = self.node.handle_incoming(from.ip()) {
+                if let Some(link) = self.node.handle_incoming(now, from.ip()) {
                     let session = Session::accept(&self.credentials, &self.fork(link), now);
                     self.start(link, async move { Ok(Wire::new(stream, session)) });
                 } else {

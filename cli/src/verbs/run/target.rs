@@ -1,13 +1,21 @@
 //! One process of a `run`: made, attached to, waited for, removed.
 
-use std::{convert::Infallible, future, io, sync::Arc};
+use std::{
+    convert::Infallible,
+    future, io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use circuit_core::{
     Error, ErrorKind,
-    wire::op::{How, ProcSpec, StdinSpec},
+    wire::op::{How, ProcSpec, ProcStat, StdinSpec},
 };
 use circuit_tokio::client::{Anchor, Output, Proc};
-use tokio::sync::watch;
+use tokio::{sync::watch, time};
 
 use super::{
     CIRCUIT,
@@ -19,6 +27,8 @@ use crate::{fault::Fault, stdin::feed};
 pub(super) const KILL: i32 = 9;
 /// The operating system found no such file.
 const NO_ENTRY: i32 = 2;
+/// What a process printed before it was killed may take so long to come.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Where a process will stand, and what its output is marked with.
 pub(super) struct Target {
@@ -46,17 +56,25 @@ impl Target {
 
     /// Attends to the process until it has ended, and removes it.
     async fn attend(&self, process: &Proc, stdin: StdinSpec, show: &Show, signals: watch::Receiver<i32>) -> u8 {
+        let unread = AtomicBool::new(false);
         let ended = tokio::select! {
             ended = self.follow(process, show) => ended,
-            never = feed_and_signal(process, stdin, signals) => match never {},
+            ended = killed(process, signals.clone()) => ended,
+            never = feed_and_signal(process, stdin, signals, &unread) => match never {},
         };
-        if ended.is_err() {
-            // Nobody is there for it any more. It may have ended by itself.
-            let _ = process.signal(KILL).await;
+        match &ended {
+            Ok(_) => {}
+            // Who tries again waits as long again.
+            Err(Lost::Call(error)) if is_out_of_reach(error) => return self.blame(error),
+            Err(_) => {
+                // Nobody is there for it any more. It may have ended by itself.
+                let _ = process.signal(KILL).await;
+            }
         }
         let removed = self.at.scrub().await;
         match (ended, removed) {
             (Ok(_), Err(error)) if error.kind != ErrorKind::NotFound => self.blame(&error),
+            (Ok(_), _) if unread.into_inner() => CIRCUIT, // it had less than it was to have
             (Ok(How::Code(code)), _) => u8::try_from(code & 0xff).unwrap_or(CIRCUIT),
             (Ok(How::Signal { number, .. }), _) => u8::try_from(128 + number).unwrap_or(CIRCUIT),
             (Err(Lost::Call(error)), _) => self.blame(&error),
@@ -75,10 +93,7 @@ impl Target {
         let stderr = copy(process.stderr(), show, Lane::new(&self.name, Stream::Stderr));
         let wait = async { process.wait().await.map_err(Lost::Call) };
         let (stat, (), ()) = tokio::try_join!(wait, stdout, stderr)?;
-        match stat.exit {
-            Some(exit) => Ok(exit.how),
-            None => Err(Lost::Call(Error::new(ErrorKind::Invalid, "the process has ended, and nobody knows how"))),
-        }
+        how(&stat)
     }
 
     /// Says what the circuit, or the system, has against running it.
@@ -92,6 +107,26 @@ impl Target {
     }
 }
 
+const fn is_out_of_reach(error: &Error) -> bool {
+    matches!(error.kind, ErrorKind::Disconnected | ErrorKind::Unreachable)
+}
+
+/// Ends soon after the process was killed, as whoever it has started may hold its
+/// output open for ever.
+async fn killed(process: &Proc, mut signals: watch::Receiver<i32>) -> Result<How, Lost> {
+    if signals.wait_for(|signal| *signal == KILL).await.is_err() {
+        future::pending::<()>().await;
+    }
+    let stat = process.wait().await.map_err(Lost::Call)?;
+    time::sleep(LAST_WORDS).await;
+    how(&stat)
+}
+
+fn how(stat: &ProcStat) -> Result<How, Lost> {
+    let nobody_knows = || Lost::Call(Error::new(ErrorKind::Invalid, "the process has ended, and nobody knows how"));
+    stat.exit.as_ref().map(|exit| exit.how).ok_or_else(nobody_knows)
+}
+
 async fn copy(mut output: Output, show: &Show, mut lane: Lane) -> Result<(), Lost> {
     while let Some(bytes) = output.next().await.map_err(Lost::Call)? {
         show.piece(&mut lane, &bytes).await.map_err(Lost::Output)?;
@@ -102,14 +137,24 @@ async fn copy(mut output: Output, show: &Show, mut lane: Lane) -> Result<(), Los
 
 /// Brings the process what comes from here; the process alone says when it is
 /// over.
-async fn feed_and_signal(process: &Proc, stdin: StdinSpec, mut signals: watch::Receiver<i32>) -> Infallible {
+async fn feed_and_signal(
+    process: &Proc,
+    stdin: StdinSpec,
+    mut signals: watch::Receiver<i32>,
+    unread: &AtomicBool,
+) -> Infallible {
     let feeding = async {
         if stdin == StdinSpec::Pipe {
             let mut sending = process.stdin();
             let fault = |error: Error| Fault::of("stdin", &error);
-            // That it reads no more is no fault of it.
-            if matches!(feed(&mut sending, &fault).await, Ok(None)) {
-                let _ = sending.finish().await;
+            match feed(&mut sending, &fault).await {
+                Ok(None) => drop(sending.finish().await),
+                Ok(Some(_)) => {} // that it reads no more is no fault of it
+                Err(unreadable) => {
+                    unreadable.tell();
+                    unread.store(true, Ordering::Relaxed);
+                    drop(sending.finish().await);
+                }
             }
         }
         future::pending().await
