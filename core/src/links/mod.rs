@@ -6,6 +6,7 @@
 //! order frames leave: what is short first, streams behind, and never more in
 //! the driver's hands than [`WINDOW`].
 
+mod handshakes;
 mod link;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use crate::{
     session::{Peer, Role},
     wire::{CloseReason, Frame, Hello},
 };
+pub use handshakes::{MAX_HANDSHAKES, MAX_HANDSHAKES_PER_SOURCE};
 use link::{Link, Stage};
 
 /// Bytes that may be with the driver and not written yet.
@@ -31,13 +33,6 @@ pub const WINDOW: usize = 256 * 1024;
 /// Bytes that may wait here for one link; whoever reads more slowly than that
 /// is closed.
 pub const MAX_QUEUED: usize = 64 * 1024 * 1024;
-/// Handshakes under way, in all and from one address.
-pub const MAX_HANDSHAKES: usize = 4_096;
-/// Handshakes under way from one address.
-pub const MAX_HANDSHAKES_PER_SOURCE: usize = 2_048;
-/// Where there is no room for another handshake, one that has taken this long
-/// gives way: whoever has the key needs a few round trips.
-const GIVES_WAY: Duration = Duration::from_secs(1);
 /// Links in all.
 pub const MAX_LINKS: usize = 16_384;
 /// How long a connection may take, with its handshake.
@@ -167,31 +162,6 @@ impl Links {
             next: 0,
             out: VecDeque::new(),
         }
-    }
-
-    /// The world happened: somebody connected from `source`. No number means
-    /// that there are too many already, and the connection is to be dropped.
-    pub fn handle_incoming(&mut self, now: Instant, source: IpAddr) -> Option<LinkId> {
-        if self.links.len() >= MAX_LINKS {
-            return None;
-        }
-        if self.handshakes.get(&source).is_some_and(|&count| count >= MAX_HANDSHAKES_PER_SOURCE) {
-            self.make_way(now, |from| from == source)?;
-        } else if self.handshakes.values().sum::<usize>() >= MAX_HANDSHAKES {
-            self.make_way(now, |_| true)?;
-        }
-        *self.handshakes.entry(source).or_default() += 1;
-        let link = self.next();
-        self.links.insert(link, Link::new(Stage::Incoming { source, since: now }));
-        Some(link)
-    }
-
-    /// Ends the oldest handshake from such a source, if it is old.
-    fn make_way(&mut self, now: Instant, which: impl Fn(IpAddr) -> bool) -> Option<()> {
-        let is_old = |link: &Link| matches!(link.stage, Stage::Incoming { source, since } if which(source) && since + GIVES_WAY <= now);
-        let (&oldest, _) = self.links.iter().find(|(_, link)| is_old(link))?;
-        self.close(now, oldest, CloseReason::Slow);
-        Some(())
     }
 
     /// The world happened: the handshake on a link is done. `hello` is what this
@@ -490,14 +460,5 @@ impl Links {
             self.dials.retain(|_, dial| dial.link.is_some() || dial.not_before > now);
         }
         self.dials.entry(id).or_default()
-    }
-
-    fn forget_handshake(&mut self, source: IpAddr) {
-        if let Some(count) = self.handshakes.get_mut(&source) {
-            *count -= 1;
-            if *count == 0 {
-                self.handshakes.remove(&source);
-            }
-        }
     }
 }

@@ -1,6 +1,6 @@
 use alloc::{vec, vec::Vec};
 
-use super::*;
+use super::{handshakes::GIVES_WAY, *};
 use crate::wire::{Load, Route, route::End};
 
 const SOURCE: IpAddr = IpAddr::V4(core::net::Ipv4Addr::LOCALHOST);

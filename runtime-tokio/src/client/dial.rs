@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     Anchor,
     call::{Call, closed, unexpected},
-    driver::{Command, Driver, Refusal, establish},
+    driver::{Command, Driver, Refusal, persist},
 };
 use crate::{Clock, Net, TokioNet, discovery, server::wall_clock, system_rng};
 
@@ -206,7 +206,7 @@ impl Circuit {
         while let Some(target) = seeking.next().await {
             let session = sessions.fork(&format!("first {}", targets.len()));
             targets.push(target);
-            match establish(net.clone(), target, credentials.clone(), session, clock).await {
+            match persist(net.clone(), target, credentials.clone(), &session, clock).await {
                 Ok(ready) => {
                     let label = dial.label.unwrap_or_else(default_label);
                     // Who answered, first; then those that may yet; then those that failed.

@@ -31,6 +31,8 @@ use crate::{Clock, Net, Wire, driver::NEVER};
 const AT_ONCE: usize = 256;
 /// How long the last frames of a client may take.
 const LINGER: Duration = Duration::from_secs(2);
+/// Between attempts to connect to a server that hangs up.
+const HUNG_UP: [Duration; 3] = [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];
 
 /// What callers want.
 pub(super) enum Command {
@@ -70,6 +72,17 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// The other side has ended the connection, and did not say why.
+    fn is_hung_up(&self) -> bool {
+        match self {
+            Self::Session(failure) => *failure == Failure::Truncated,
+            Self::Io(error) => matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe),
+            Self::Unanswered { .. } => false,
+        }
+    }
+}
+
 pub(super) struct Driver<N: Net> {
     client: Client,
     net: N,
@@ -89,6 +102,29 @@ pub(super) struct Driver<N: Net> {
     server: watch::Sender<Option<ServerId>>,
     ending: bool,
     ended: Option<oneshot::Sender<()>>,
+}
+
+/// Connects to a server for the first time: to one that hangs up, a few times. It
+/// has too many strangers at its door, perhaps; one with another key always does.
+pub(super) async fn persist<N: Net>(
+    net: N,
+    target: Target,
+    credentials: Credentials,
+    rng: &Rng,
+    clock: Clock,
+) -> Result<(Wire<N::Stream>, Peer), Refusal> {
+    let mut waits = HUNG_UP.into_iter();
+    loop {
+        let rng = rng.fork(&waits.len().to_string());
+        let refusal = match establish(net.clone(), target, credentials.clone(), rng, clock).await {
+            Err(refusal) if refusal.is_hung_up() => refusal,
+            result => return result,
+        };
+        match waits.next() {
+            Some(wait) => time::sleep(wait).await,
+            None => return Err(refusal),
+        }
+    }
 }
 
 /// Connects to a server and shakes hands.
