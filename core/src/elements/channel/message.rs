@@ -108,12 +108,19 @@ impl Message {
         if self.whole && last == 0 {
             out.push_back(Output::Write { key: receiver, bytes: Bytes::new(), end: true });
         }
-        if let (Some(sender), false) = (self.sender, self.whole) {
-            out.push_back(Output::Grant { key: sender, acked: self.received, limit: WINDOW });
-        }
+        self.widen(0, out);
         if is_long(self.received) {
             self.kept.clear();
             self.moved = 0;
+        }
+    }
+
+    /// Its receiver has used it up to `acked`: its sender may go on, once it is
+    /// bound to that receiver. Before that it may have to wait for another, and
+    /// no more of it is kept than is kept of any.
+    pub(super) fn widen(&self, acked: u64, out: &mut Out) {
+        if let (Some(sender), false, true) = (self.sender, self.whole, self.is_bound()) {
+            out.push_back(Output::Grant { key: sender, acked: self.received, limit: acked + WINDOW });
         }
     }
 

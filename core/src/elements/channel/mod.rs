@@ -138,9 +138,13 @@ impl Channel {
         let Some(message) = self.messages.get_mut(&place) else {
             return;
         };
+        let was_bound = message.is_bound();
         message.push(bytes.clone(), end);
         if let Some(key) = message.leased_to {
             out.push_back(Output::Write { key, bytes, end });
+            if !was_bound {
+                message.widen(0, out);
+            }
         }
         self.accept(place, out);
         self.settle(out);
@@ -171,11 +175,7 @@ impl Channel {
             return;
         };
         if !message.is_whole() {
-            if let Some(sender) = message.sender {
-                let (acked, limit) = (message.received(), acked + WINDOW);
-                out.push_back(Output::Grant { key: sender, acked, limit });
-            }
-            return;
+            return message.widen(acked, out);
         }
         if acked <= message.received() {
             return;

@@ -19,6 +19,8 @@ struct Rig {
     answers: Vec<Answer>,
     /// What each receiver has been given, and whether it ended.
     got: BTreeMap<CallKey, (Vec<u8>, bool)>,
+    /// How far each sender may go, beyond what all may at first.
+    granted: BTreeMap<CallKey, u64>,
 }
 
 impl Rig {
@@ -29,6 +31,7 @@ impl Rig {
             tickets: BTreeMap::new(),
             answers: Vec::new(),
             got: BTreeMap::new(),
+            granted: BTreeMap::new(),
         }
     }
 
@@ -43,7 +46,8 @@ impl Rig {
                     got.0.extend_from_slice(&bytes);
                     got.1 |= end;
                 }
-                Output::Again(_) | Output::Grant { .. } => {}
+                Output::Grant { key, limit, .. } => drop(self.granted.insert(key, limit)),
+                Output::Again(_) => {}
                 other => panic!("a channel has no {other:?}"),
             }
         }
@@ -195,6 +199,24 @@ fn what_is_buffered_is_bounded_whatever_the_capacity() {
     assert_eq!(rig.send(room + 1, &message), []);
     rig.recv(room + 2);
     assert_eq!(rig.ack(room + 2), [(key(room + 2), Ok("received")), (key(room + 1), Ok("accepted"))]);
+}
+
+#[test]
+fn a_sender_goes_on_when_no_other_receiver_can_have_its_message() {
+    let mut rig = Rig::new(0);
+    let half = Bytes::from(vec![7; INITIAL_CREDIT as usize / 2]);
+    let more = |rig: &mut Rig, bytes: &Bytes| {
+        rig.with(1, |channel, ticket, out| channel.input(ticket, bytes.clone(), false, out));
+    };
+    rig.send_part(1, half.clone(), false, false);
+    rig.recv(2);
+    rig.with(2, |channel, turn, out| channel.acked(turn, 100, out));
+    more(&mut rig, &half);
+    assert_eq!(rig.granted, BTreeMap::new(), "it may go to another yet, and no more of it is kept");
+    more(&mut rig, &Bytes::from_static(b"x"));
+    assert_eq!(rig.granted[&key(1)], WINDOW);
+    rig.with(2, |channel, turn, out| channel.acked(turn, INITIAL_CREDIT, out));
+    assert_eq!(rig.granted[&key(1)], INITIAL_CREDIT + WINDOW);
 }
 
 #[test]
