@@ -142,7 +142,9 @@ fn refused(way: Way, error: &DialError, with_key: bool) -> Fault {
     };
     let hint = match (&error.why, with_key) {
         (Refusal::Session(Failure::WrongServer { .. }), _) => "another server has that address now: take its URL",
-        (Refusal::Session(_), true) => "the server must be started with the same key",
+        (Refusal::Session(_), true) => {
+            "the server must be started with the same key; one with too many strangers hangs up as well"
+        }
         (Refusal::Session(_), false) => "the circuit may have a key: name its file with -hmac or CIRCUIT_HMAC",
         (Refusal::Io(_), _) => "start one with 'circuit start -a HOST:PORT'",
         (Refusal::Unanswered { .. }, true) => "servers must have the same key and -discover, and a clock that is right",

@@ -18,6 +18,7 @@ const ONCE_FAILED: &[(&str, u64)] = &[
     ("channels", 2958),
     ("channels", 7280),
     ("channels", 16607),
+    ("members", 9),
 ];
 
 fn holds(scenario: &Scenario, seed: u64) {
