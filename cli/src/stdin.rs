@@ -11,11 +11,8 @@ use crate::fault::{Fault, plain};
 const PIECE: usize = 64 * 1024;
 
 /// Copies standard input to a stream. If the call is answered before the input
-/// ends, that answer.
-pub(crate) async fn feed(
-    sending: &mut Sending,
-    fault: &impl Fn(Error) -> Fault,
-) -> Result<Option<Result<Reply, Error>>, Fault> {
+/// ends, that answer; a fault only if the input cannot be read.
+pub(crate) async fn feed(sending: &mut Sending) -> Result<Option<Result<Reply, Error>>, Fault> {
     let mut stdin = tokio::io::stdin();
     let mut buffer = BytesMut::new();
     loop {
@@ -28,7 +25,9 @@ pub(crate) async fn feed(
         if count == 0 {
             return Ok(None);
         }
-        sending.write(buffer.split().freeze()).await.map_err(fault)?;
+        if sending.write(buffer.split().freeze()).await.is_err() {
+            return Ok(Some(sending.ended().await)); // which says why
+        }
     }
 }
 

@@ -41,6 +41,26 @@ fn a_command_that_does_not_read_ends_though_there_is_input() {
 }
 
 #[test]
+fn a_command_that_reads_no_more_is_not_at_fault() {
+    let bed = Bed::with_servers(1);
+    let gates = ["one", "two"].map(|name| bed.path().join(name).display().to_string());
+    bed.ok(&format!("mkfifo {} {}", gates[0], gates[1]));
+    let script = format!("cat {}; exec 0<&-; echo ready; cat {}", gates[0], gates[1]);
+    let mut child = bed.command(&format!("yes | circuit run -- sh -c '{script}'")).spawn().expect("a shell");
+    let mut output = BufReader::new(child.stdout.take().expect("its output"));
+    let mut line = String::new();
+    // It is fed, and does not read; then it never will.
+    bed.until("circuit stk $X", |text| text.contains("stdin of"));
+    bed.ok(&format!(": > {}", gates[0]));
+    output.read_line(&mut line).expect("a line");
+    bed.until("circuit stk $X", |text| !text.contains("stdin of"));
+    bed.ok(&format!("echo hi > {}", gates[1]));
+    output.read_line(&mut line).expect("a line");
+    let done = child.wait_with_output().expect("its end");
+    assert_eq!((done.status.code(), line.as_str(), done.stderr.len()), (Some(0), "ready\nhi\n", 0), "{done:?}");
+}
+
+#[test]
 fn on_several_each_line_has_its_server_and_the_worst_status_counts() {
     let bed = Bed::with_servers(1);
     let x = bed.anchor().trim_start_matches('/');

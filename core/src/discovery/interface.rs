@@ -115,6 +115,7 @@ impl Reach {
         self.listen.is_ipv6() || ip.is_ipv4()
     }
 }
+
 /// Where others dial a server that listens at `listen`: there, or, if that is
 /// every address of its host, the first that others can know. Where there is
 /// none they are on the same host.

@@ -105,8 +105,7 @@ impl OpLog {
     }
 
     /// A command: answer `key` with what comes after operation `after` of the
-    /// `start`-th start, at once
-    /// or, if it may `wait`, as soon as there is any.
+    /// `start`-th start, at once or, if it may `wait`, as soon as there is any.
     pub fn read(&mut self, key: CallKey, start: u32, after: u64, wait: bool) {
         let after = if start == self.start { after } else { 0 };
         let oldest = self.count - self.records.len() as u64;

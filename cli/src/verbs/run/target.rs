@@ -146,15 +146,14 @@ async fn feed_and_signal(
     let feeding = async {
         if stdin == StdinSpec::Pipe {
             let mut sending = process.stdin();
-            let fault = |error: Error| Fault::of("stdin", &error);
-            match feed(&mut sending, &fault).await {
-                Ok(None) => drop(sending.finish().await),
-                Ok(Some(_)) => {} // that it reads no more is no fault of it
-                Err(unreadable) => {
-                    unreadable.tell();
-                    unread.store(true, Ordering::Relaxed);
-                    drop(sending.finish().await);
-                }
+            let fed = feed(&mut sending).await;
+            if let Err(unreadable) = &fed {
+                unreadable.tell();
+                unread.store(true, Ordering::Relaxed);
+            }
+            // That it reads no more is no fault of it.
+            if !matches!(fed, Ok(Some(_))) {
+                let _ = sending.finish().await;
             }
         }
         future::pending().await
