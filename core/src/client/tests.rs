@@ -205,8 +205,9 @@ fn a_call_that_was_cancelled_stays_so_when_its_host_forgot() {
     assert!(matches!(rig.said()[..], [.., ToHost::Call { seq: 2, .. }, ToHost::Cancel { seq: 2 }]));
 }
 
-#[test]
-fn a_read_that_has_moved_does_not_care_for_the_server_that_it_left() {
+/// A read that any server may answer, asked of one that was lost and now of
+/// [`HOST`].
+fn moved_read() -> (Rig, CallId) {
     let mut rig = Rig::new();
     let call = rig.call(ServerId::DIAL_IN, Op::Members);
     rig.up(DIAL_IN);
@@ -214,6 +215,12 @@ fn a_read_that_has_moved_does_not_care_for_the_server_that_it_left() {
     rig.client.handle_down(rig.now);
     rig.up(HOST);
     rig.attached(HOST, 1);
+    (rig, call)
+}
+
+#[test]
+fn a_read_that_has_moved_does_not_care_for_the_server_that_it_left() {
+    let (mut rig, call) = moved_read();
     for loss in [Loss::Unreachable, Loss::Gone] {
         rig.lost(DIAL_IN, loss);
         assert_eq!(rig.answers(), []);
@@ -241,13 +248,7 @@ fn a_client_that_gives_up_dials_no_more() {
 
 #[test]
 fn a_read_for_any_server_moves_to_the_next_one() {
-    let mut rig = Rig::new();
-    let call = rig.call(ServerId::DIAL_IN, Op::Members);
-    rig.up(DIAL_IN);
-    rig.attached(DIAL_IN, 1);
-    rig.client.handle_down(rig.now);
-    rig.up(HOST);
-    rig.attached(HOST, 1);
+    let (mut rig, call) = moved_read();
     let observer = crate::Incarnation { id: HOST, start: 1 };
     let reply = Reply::Members { observer, events: 0, members: vec![] };
     rig.drain();
