@@ -19,6 +19,7 @@ const ONCE_FAILED: &[(&str, u64)] = &[
     ("channels", 7280),
     ("channels", 16607),
     ("members", 9),
+    ("members", 70),
 ];
 
 fn holds(scenario: &Scenario, seed: u64) {

@@ -82,7 +82,7 @@ impl Inquiry {
 
 impl Membership {
     /// What this server thinks of another.
-    fn own_opinion(&self, subject: ServerId) -> Opinion {
+    pub(super) fn own_opinion(&self, subject: ServerId) -> Opinion {
         if self.inquiries.get(&subject).is_some_and(|inquiry| inquiry.reinforced) {
             return Opinion::Down;
         }
@@ -177,6 +177,28 @@ impl Membership {
             }
         }
         self.decide(now, subject);
+    }
+
+    /// There is a link to an observer, perhaps another than before: what was
+    /// said or asked on the last one may be lost.
+    pub(super) fn resume_inquiries(&mut self, id: ServerId) {
+        let with = self.inquiries.iter_mut().filter_map(|(&subject, inquiry)| {
+            let vote = inquiry.votes.get_mut(&id)?;
+            let ask = !matches!(vote, Vote::Said(_));
+            if ask {
+                *vote = Vote::Asked;
+            }
+            Some((subject, inquiry.epoch, ask))
+        });
+        for (subject, epoch, ask) in with.collect::<Vec<_>>() {
+            let opinion = self.own_opinion(subject);
+            self.say(id, &Message::Opinion { subject, epoch, opinion, ask });
+        }
+    }
+
+    /// Whether an observer has still to answer.
+    pub(super) fn is_asked(&self, id: ServerId) -> bool {
+        self.inquiries.values().any(|inquiry| inquiry.votes.get(&id) == Some(&Vote::Asked))
     }
 
     /// An observer that was asked cannot be reached.
@@ -347,6 +369,31 @@ mod tests {
         rig.opinion(2, 4, Opinion::Down);
         rig.live(ANSWER_WITHIN, &[3, 4]);
         assert!(!rig.sees(4));
+    }
+
+    #[test]
+    fn who_is_reached_on_another_link_is_told_and_asked_anew() {
+        let mut rig = Rig::among(4);
+        rig.crash(4);
+        rig.live(Duration::from_millis(800), &[2, 3, 4]);
+        rig.act(|one, now| one.handle_down(now, crate::links::LinkId(3), ServerId(3)));
+        assert!(rig.wanted.ends_with(&[3]), "it has still to answer");
+        let asked_on_up = |rig: &mut Rig, id| {
+            rig.forget();
+            rig.meet(id);
+            let opinions = rig.said.iter().filter_map(|(to, message)| match message {
+                Message::Opinion { subject: ServerId(4), opinion, ask, .. } if *to == id => Some((*opinion, *ask)),
+                _ => None,
+            });
+            opinions.collect::<Vec<_>>()
+        };
+        assert_eq!(asked_on_up(&mut rig, 3), [(Opinion::Down, true)]);
+        rig.opinion(3, 4, Opinion::Up);
+        assert_eq!(asked_on_up(&mut rig, 3), [(Opinion::Down, false)], "its answer is known");
+        rig.live(ANSWER_WITHIN, &[2, 4]);
+        assert_eq!(asked_on_up(&mut rig, 2), [(Opinion::Down, true)], "late, and yet");
+        rig.opinion(2, 4, Opinion::Up);
+        assert!(rig.sees(4));
     }
 
     #[test]

@@ -27,10 +27,7 @@ pub mod rings;
 mod sync;
 mod view;
 
-use alloc::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    vec::Vec,
-};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
@@ -43,8 +40,8 @@ use edges::{Edge, Peer};
 use flood::Flood;
 use heal::Heal;
 use inquiry::Inquiry;
-pub use message::Message;
-use message::{News, Opinion};
+use message::News;
+pub use message::{Message, Opinion};
 use rings::Rings;
 pub use view::{Event, Record, State, View};
 
@@ -100,8 +97,6 @@ pub struct Membership {
     accused: BTreeMap<ServerId, (Record, Instant)>,
     /// Who is gone, in the order in which that was learnt.
     gone: VecDeque<ServerId>,
-    /// Messages for servers that there is no link to yet.
-    parcels: BTreeMap<ServerId, Vec<Bytes>>,
     admission: Admission,
     flood: Flood,
     heal: Heal,
@@ -135,7 +130,6 @@ impl Membership {
             inquiries: BTreeMap::new(),
             accused: BTreeMap::new(),
             gone: VecDeque::new(),
-            parcels: BTreeMap::new(),
             admission: Admission::default(),
             flood: Flood::default(),
             heal: Heal::new(seeds, me.addr),
@@ -162,10 +156,8 @@ impl Membership {
     pub fn handle_up(&mut self, now: Instant, link: LinkId, id: ServerId) {
         self.notice(now);
         self.peers.insert(id, Peer::new(link));
-        for parcel in self.parcels.remove(&id).unwrap_or_default() {
-            self.out.push_back(Output::Send(link, parcel));
-        }
         self.confront(id);
+        self.resume_inquiries(id);
         if self.heal.take_reached(id) {
             self.send_digest(id);
         }
@@ -179,6 +171,9 @@ impl Membership {
         if self.peers.get(&id).is_some_and(|peer| peer.link == link) {
             self.peers.remove(&id);
             self.lost_link(now, id);
+            if self.is_asked(id) {
+                self.want(id);
+            }
         }
         self.set_timer(now);
     }
@@ -186,7 +181,6 @@ impl Membership {
     /// The world happened: a server that was wanted could not be dialled.
     pub fn handle_failed(&mut self, now: Instant, id: ServerId) {
         self.notice(now);
-        self.parcels.remove(&id);
         self.cannot_ask(now, id);
         self.refused(now, id);
         self.set_timer(now);
@@ -311,30 +305,28 @@ impl Membership {
         self.view.get(self.me).map(|own| own.epoch).unwrap_or_default()
     }
 
-    /// Whom it observes, and whether it finds them well.
-    pub fn observed(&self) -> impl Iterator<Item = (ServerId, bool)> {
-        self.edges.iter().map(|(&id, edge)| (id, edge.opinion(self.peers.contains_key(&id)) == Opinion::Up))
+    /// Whom it observes, and what it thinks of them.
+    pub fn observed(&self) -> impl Iterator<Item = (ServerId, Opinion)> {
+        self.edges.keys().map(|&id| (id, self.own_opinion(id)))
     }
 
-    /// How much it keeps that should pass: inquiries, accusations, messages
-    /// that wait for a link, servers that wait to be let in, and news.
-    pub fn unsettled(&self) -> [usize; 5] {
-        let parcels = self.parcels.values().map(Vec::len).sum();
-        [self.inquiries.len(), self.accused.len(), parcels, self.admission.waiting(), self.flood.len()]
+    /// Whether it observes a server.
+    pub fn observes(&self, id: ServerId) -> bool {
+        self.edges.contains_key(&id)
     }
 
-    /// Says something to a server, over a link of its own if there is none.
+    /// How much it keeps that should pass: inquiries, accusations, servers that
+    /// wait to be let in, and news.
+    pub fn unsettled(&self) -> [usize; 4] {
+        [self.inquiries.len(), self.accused.len(), self.admission.waiting(), self.flood.len()]
+    }
+
+    /// Says something to a server. If there is no link to it the message is
+    /// lost and a link wanted: what is of weight is said again when it is up.
     fn say(&mut self, to: ServerId, message: &Message) {
-        const MAX_PARCELS: usize = 64;
-        if let Some(peer) = self.peers.get(&to) {
-            return self.out.push_back(Output::Send(peer.link, message.encode()));
-        }
-        if self.view.get(to).is_some() {
-            let parcels = self.parcels.entry(to).or_default();
-            if parcels.len() < MAX_PARCELS {
-                parcels.push(message.encode());
-            }
-            self.want(to);
+        match self.peers.get(&to) {
+            Some(peer) => self.out.push_back(Output::Send(peer.link, message.encode())),
+            None => self.want(to),
         }
     }
 

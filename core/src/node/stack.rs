@@ -4,7 +4,7 @@ use alloc::{format, string::String};
 use core::fmt::Write;
 
 use super::Node;
-use crate::{Instant, links::Other};
+use crate::{Instant, links::Other, membership::Opinion};
 
 /// The most lines about one kind of thing.
 const MAX_LINES: usize = 1_000;
@@ -14,12 +14,12 @@ impl Node {
     pub(super) fn stack(&self, now: Instant) -> String {
         let mut text = String::new();
         let view = self.membership.view();
-        let [inquiries, accused, parcels, waiting, news] = self.membership.unsettled();
+        let [inquiries, accused, waiting, news] = self.membership.unsettled();
         // Writing to memory cannot fail.
         let _ = writeln!(
             text,
             "membership: {} here at event {}, epoch {:?}; in doubt {inquiries}, accused {accused}, to be let in \
-             {waiting}, messages to send {parcels}, news to pass on {news}",
+             {waiting}, news to pass on {news}",
             view.len(),
             view.events(),
             self.membership.epoch(),
@@ -33,8 +33,13 @@ impl Node {
     }
 
     fn write_observed(&self, text: &mut String) {
-        for (id, well) in self.membership.observed() {
-            let _ = writeln!(text, "observes {id}: {}", if well { "well" } else { "no sign" });
+        for (id, opinion) in self.membership.observed() {
+            let finds = match opinion {
+                Opinion::Up => "well",
+                Opinion::Down => "down",
+                Opinion::Waiting | Opinion::None => "no sign",
+            };
+            let _ = writeln!(text, "observes {id}: {finds}");
         }
     }
 

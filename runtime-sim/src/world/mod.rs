@@ -9,7 +9,7 @@ mod server;
 
 use std::{
     cmp::{Ordering, Reverse},
-    collections::{BTreeMap, BinaryHeap, VecDeque},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque},
     fmt,
     time::Duration,
 };
@@ -18,7 +18,6 @@ use circuit_core::{
     Epoch, Instant, Rng, ServerId,
     client::{CallId, Client, Event},
     membership as member,
-    node::Node,
 };
 
 use crate::{
@@ -71,6 +70,8 @@ pub trait App {
     fn started(&mut self, _: &mut Sim, _: ServerIndex) {}
     /// A server, in one of its lives, sees somebody join or leave.
     fn member(&mut self, _: &mut Sim, _: ServerIndex, _: u32, _: member::Event) {}
+    /// A server has done something; what it told is still to come.
+    fn acted(&mut self, _: &mut Sim, _: ServerIndex) {}
 }
 
 /// An invariant that did not hold.
@@ -127,6 +128,8 @@ pub struct Sim {
     network: Network,
     /// The last epoch that each server ever had.
     issued: BTreeMap<ServerId, Epoch>,
+    /// The starts that were told to leave.
+    left: BTreeSet<(ServerId, u32)>,
     trace: Trace,
     failure: Option<Failure>,
     told: VecDeque<Told>,
@@ -169,6 +172,7 @@ enum Told {
     Crashed(ServerIndex),
     Started(ServerIndex),
     Member(ServerIndex, u32, member::Event),
+    Acted(ServerIndex),
 }
 
 #[derive(Debug)]
@@ -211,7 +215,9 @@ impl<A: App> World<A> {
 
     fn tell(&mut self) {
         while let Some(told) = self.sim.told.pop_front() {
-            self.sim.say(|| format!("  {told:?}"));
+            if !matches!(told, Told::Acted(_)) {
+                self.sim.say(|| format!("  {told:?}"));
+            }
             match told {
                 Told::Client(client, event) => self.app.event(&mut self.sim, client, event),
                 Told::Wake(client, token) => self.app.wake(&mut self.sim, client, token),
@@ -219,6 +225,7 @@ impl<A: App> World<A> {
                 Told::Crashed(server) => self.app.crashed(&mut self.sim, server),
                 Told::Started(server) => self.app.started(&mut self.sim, server),
                 Told::Member(server, life, event) => self.app.member(&mut self.sim, server, life, event),
+                Told::Acted(server) => self.app.acted(&mut self.sim, server),
             }
         }
     }
@@ -252,6 +259,7 @@ impl Sim {
             ends: BTreeMap::new(),
             network: Network::default(),
             issued: BTreeMap::new(),
+            left: BTreeSet::new(),
             trace: Trace::default(),
             failure: None,
             told: VecDeque::new(),
@@ -273,6 +281,11 @@ impl Sim {
     /// The last epoch that the server of an id had, if there was one.
     pub fn issued(&self, id: ServerId) -> Option<Epoch> {
         self.issued.get(&id).copied()
+    }
+
+    /// Whether a start of a server was told to leave.
+    pub fn was_told_to_leave(&self, id: ServerId, start: u32) -> bool {
+        self.left.contains(&(id, start))
     }
 
     /// Randomness for applications.
@@ -369,8 +382,7 @@ impl Sim {
                 self.schedule(self.now + lasting, Happening::Unite);
             }
             Fault::Leave { server, back } => {
-                self.servers[server].leaving = true;
-                self.command(server, Node::stop);
+                self.leave(server);
                 self.schedule(self.now + back, Happening::Restart(server, false));
             }
             Fault::Reset { a, b } => self.reset_between(a, b),

@@ -150,6 +150,7 @@ impl Sim {
         if let Some(node) = &self.servers[server].node {
             self.issued.insert(node.id(), node.membership().epoch());
         }
+        self.told.push_back(Told::Acted(server));
         while let Some(output) = self.servers[server].node.as_mut().and_then(Node::poll_output) {
             match output {
                 Output::Dial { link, addr, expect } => {
@@ -200,6 +201,14 @@ impl Sim {
             self.reset_all(server);
             self.told.push_back(Told::Crashed(server));
         }
+    }
+
+    pub(super) fn leave(&mut self, server: ServerIndex) {
+        if let Some(node) = &self.servers[server].node {
+            self.left.insert((node.id(), node.membership().epoch().start));
+        }
+        self.servers[server].leaving = true;
+        self.command(server, Node::stop);
     }
 
     pub(super) fn restart(&mut self, server: ServerIndex, same: bool) {

@@ -7,6 +7,7 @@
 //! P4.
 
 mod oracle;
+mod verdicts;
 mod watcher;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -172,6 +173,10 @@ impl App for Members {
 
     fn member(&mut self, sim: &mut Sim, server: ServerIndex, life: u32, event: member::Event) {
         self.oracle.event(sim, server, life, event);
+    }
+
+    fn acted(&mut self, sim: &mut Sim, server: ServerIndex) {
+        self.oracle.acted(sim, server);
     }
 }
 

@@ -3,11 +3,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use circuit_core::{
-    Epoch, ServerId,
+    Epoch, Instant, ServerId,
     membership::{Event, Record},
 };
 
-use super::is_recent;
+use super::{
+    is_recent,
+    verdicts::{Opinions, SETTLED},
+};
 use crate::{
     ServerIndex, Sim,
     faults::{Fault, Plan},
@@ -32,6 +35,7 @@ pub(super) struct Oracle {
     servers: usize,
     plan: Plan,
     logs: BTreeMap<(ServerIndex, u32), Log>,
+    opinions: Opinions,
     joins: u64,
     leaves: u64,
     /// Of servers that were alive.
@@ -40,7 +44,8 @@ pub(super) struct Oracle {
 
 impl Oracle {
     pub(super) fn new(servers: usize, plan: Plan) -> Self {
-        Self { servers, plan, logs: BTreeMap::new(), joins: 0, leaves: 0, wrong: 0 }
+        let (logs, opinions) = (BTreeMap::new(), Opinions::default());
+        Self { servers, plan, logs, opinions, joins: 0, leaves: 0, wrong: 0 }
     }
 
     pub(super) fn log(&self, server: ServerIndex, life: u32) -> Option<&Log> {
@@ -54,6 +59,11 @@ impl Oracle {
     pub(super) fn figures(&self) -> BTreeMap<String, u64> {
         let of = |what: &str, count| (what.to_owned(), count);
         [of("joins", self.joins), of("leaves", self.leaves), of("leaves of servers that were alive", self.wrong)].into()
+    }
+
+    /// A server may have changed its mind.
+    pub(super) fn acted(&mut self, sim: &Sim, server: ServerIndex) {
+        self.opinions.note(sim, server);
     }
 
     /// An observer saw somebody join or leave.
@@ -79,7 +89,29 @@ impl Oracle {
             return sim.fail(format!("server {server} saw {event:?}, which its owner never was (P5)"));
         }
         if !event.joined {
+            self.justified(sim, server, life, event);
             self.left(sim, server, event);
+        }
+    }
+
+    /// Nobody is said to have left who did not, unless its observers agreed, or
+    /// somebody else said so before (P5).
+    fn justified(&mut self, sim: &mut Sim, observer: ServerIndex, life: u32, event: Event) {
+        let Some(node) =
+            sim.node(observer).filter(|_| sim.life(observer) == life && event.id != sim.server_id(observer))
+        else {
+            return; // it goes itself
+        };
+        let began_anew = sim.issued(event.id).is_some_and(|issued| issued.start > event.epoch.start);
+        if began_anew || sim.was_told_to_leave(event.id, event.epoch.start) {
+            return;
+        }
+        let view = node.membership().view();
+        let (plan, now) = (&self.plan, sim.now());
+        let reaches = |other| !is_disturbed(plan, now, observer, other);
+        let found = self.opinions.verdict(sim, observer, view, event, reaches);
+        if let Err(fault) = found {
+            sim.fail(format!("server {observer} saw {event:?}: {fault} (P5)"));
         }
     }
 
@@ -126,7 +158,7 @@ impl Oracle {
 
     /// Whether somebody waits to be let in again.
     pub(super) fn is_damped(&self, sim: &Sim) -> bool {
-        (0..self.servers).filter_map(|server| sim.node(server)).any(|node| node.membership().unsettled()[3] > 0)
+        (0..self.servers).filter_map(|server| sim.node(server)).any(|node| node.membership().unsettled()[2] > 0)
     }
 
     /// Everybody sees everybody, and nobody else (P9).
@@ -162,6 +194,17 @@ impl Oracle {
             }
         }
     }
+}
+
+/// Whether something may have kept two servers from hearing each other.
+fn is_disturbed(plan: &Plan, now: Instant, one: ServerIndex, other: ServerIndex) -> bool {
+    let either = |server| server == one || server == other;
+    plan.iter().filter(|(at, fault)| is_recent(now, *at, fault, SETTLED)).any(|(_, fault)| match *fault {
+        Fault::Cut { a, b, .. } | Fault::Reset { a, b } => either(a) && either(b),
+        Fault::Split { below, .. } => (one < below) != (other < below),
+        Fault::Pause { server, .. } | Fault::Crash { server, .. } | Fault::Leave { server, .. } => either(server),
+        Fault::CrashClient { .. } => false,
+    })
 }
 
 impl Log {
