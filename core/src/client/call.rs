@@ -12,10 +12,13 @@ use crate::{
     },
 };
 
-/// What may come of a stream ahead of its caller.
+/// What may come of a stream ahead of its caller, at most.
 const WINDOW: u64 = 1024 * 1024;
-/// What may come at once.
+/// What may come at once, and whatever else comes.
 const FIRST_WINDOW: u64 = 64 * 1024;
+/// What may come of all streams, about: they come on one connection, which is
+/// closed when more waits on it than [`MAX_QUEUED`](crate::links::MAX_QUEUED).
+const ALL_WINDOWS: u64 = 8 * 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Call {
@@ -40,6 +43,8 @@ pub(super) struct Call {
     pub(super) input: Outgoing,
     /// From the host.
     pub(super) output: Incoming,
+    /// What may come ahead of its caller now.
+    pub(super) window: u64,
     /// The limit that the host was last told of.
     pub(super) told: u64,
     /// The answer, while the stream that it stands for is still coming.
@@ -67,6 +72,7 @@ impl Call {
             reported: false,
             input,
             output: Incoming::new(FIRST_WINDOW),
+            window: WINDOW,
             told: FIRST_WINDOW,
             answer: None,
             reply: Vec::new(),
@@ -100,15 +106,18 @@ impl Call {
         self.input.rewind();
     }
 
-    /// The caller is done with so much of the stream from the host.
-    pub(super) fn consume(&mut self, count: usize, end: bool) {
+    /// The caller, who has `open` calls, is done with so much of the stream from
+    /// the host.
+    pub(super) fn consume(&mut self, count: usize, end: bool, open: usize) {
+        let share = ALL_WINDOWS / (open as u64).max(1);
+        self.window = share.clamp(FIRST_WINDOW, WINDOW);
         let acked = self.output.acked() + count as u64 + u64::from(end);
-        self.output.grant(acked, acked + WINDOW);
+        self.output.grant(acked, acked + self.window);
     }
 
     /// Whether it is time to tell the host what was consumed.
     pub(super) fn should_tell(&self) -> bool {
         let all = self.output.is_ended() && self.output.acked() > self.output.received();
-        all || self.output.limit() >= self.told + WINDOW / 2
+        all || self.output.limit() >= self.told + self.window / 2
     }
 }

@@ -217,7 +217,8 @@ impl Client {
     /// A command: the caller is done with `count` more bytes of a call's
     /// stream, and with its end if `end`.
     pub fn consumed(&mut self, now: Instant, call: CallId, count: usize, end: bool) {
-        self.with_call(now, call, |call| call.consume(count, end));
+        let open = self.calls.len();
+        self.with_call(now, call, |call| call.consume(count, end, open));
     }
 
     /// A command: end a call without effect, if it still can be. The answer

@@ -3,6 +3,7 @@ use alloc::{string::ToString, vec, vec::Vec};
 use super::*;
 use crate::{
     ErrorClass, Path,
+    links::MAX_QUEUED,
     session::{Peer, Role},
     wire::{
         Hello, Load, Route,
@@ -383,4 +384,41 @@ fn a_host_that_was_lost_and_not_used_since_is_forgotten_and_can_be_used_again() 
     rig.said();
     rig.call(HOST, close());
     assert_eq!(attachments(&rig.said()), [(2, 0, vec![])], "it may know the first attempt still");
+}
+
+/// Every one of `count` receives is sent what its window allows, and consumes
+/// it, until no window changes any more; returns what may be under way at last.
+fn all_windows(count: u64) -> u64 {
+    let mut rig = Rig::new();
+    let receive = || Op::Recv { path: Path::root(), try_only: false };
+    let calls: Vec<CallId> = (0..count).map(|_| rig.call(HOST, receive())).collect();
+    rig.up(DIAL_IN);
+    rig.attached(HOST, 1);
+    rig.drain();
+    let (mut sent, mut limits) = (vec![0; calls.len()], vec![64 * 1024; calls.len()]);
+    for _ in 0..40 {
+        for (index, &call) in calls.iter().enumerate() {
+            let length = (limits[index] - sent[index]).min(16 * 1024);
+            assert!(length > 0, "{index} of {count}: a sender may always go on when all was consumed");
+            let data = ToClient::Data { seq: index as u64 + 1, offset: sent[index], end: false, again: false };
+            rig.hear(HOST, &data, &vec![0; length as usize]);
+            sent[index] += length;
+            rig.client.consumed(rig.now, call, length as usize, false);
+        }
+        for said in rig.said() {
+            if let ToHost::Credit { seq, limit, .. } = said {
+                limits[seq as usize - 1] = limit;
+            }
+        }
+    }
+    limits.iter().zip(sent).map(|(limit, sent)| limit - sent).sum()
+}
+
+#[test]
+fn many_streams_share_what_may_be_under_way() {
+    assert!(all_windows(1) > 512 * 1024, "one has room");
+    for count in [4, 8, 50, 600] {
+        let all = all_windows(count);
+        assert!(all > 1024 * 1024 && all < MAX_QUEUED as u64, "{count} streams: {all}");
+    }
 }

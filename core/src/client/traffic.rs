@@ -84,6 +84,7 @@ impl Client {
     }
 
     fn data(&mut self, now: Instant, host: ServerId, seq: u64, piece: (u64, Bytes, bool), again: bool) {
+        let open = self.calls.len();
         let Some(call) = self.hosts.get_mut(&host).and_then(|host| host.calls.get_mut(&seq)) else {
             return;
         };
@@ -96,11 +97,11 @@ impl Client {
         }
         if call.op.is_read() {
             call.reply.extend_from_slice(&bytes);
-            call.consume(bytes.len(), end);
+            call.consume(bytes.len(), end, open);
             return self.pump_reply(now, host, seq);
         }
         if call.reported {
-            call.consume(bytes.len(), false); // nobody reads it; the end stays unread
+            call.consume(bytes.len(), false, open); // nobody reads it; the end stays unread
             return self.pump(now, host, seq);
         }
         let call = call.id;
