@@ -63,6 +63,18 @@ pub enum Fault {
     },
 }
 
+impl Fault {
+    /// For how long it is felt.
+    pub fn lasting(&self) -> Duration {
+        match *self {
+            Self::Cut { lasting, .. } | Self::Split { lasting, .. } | Self::Pause { lasting, .. } => lasting,
+            Self::Crash { back, .. } => back,
+            Self::Leave { back, .. } => back + Duration::from_secs(16), // should it stand still meanwhile
+            Self::Reset { .. } | Self::CrashClient { .. } => Duration::ZERO,
+        }
+    }
+}
+
 /// Faults and when they happen, in order.
 pub type Plan = Vec<(Instant, Fault)>;
 

@@ -7,9 +7,13 @@
 //! trace hash says so.
 
 pub mod faults;
+mod oracle;
+pub mod report;
 pub mod scenarios;
 mod trace;
 mod world;
 
+pub use oracle::Oracle;
+pub use report::{Bar, Failure, Figure, Report};
 pub use trace::Trace;
-pub use world::{App, ClientIndex, Failure, Report, ServerIndex, Settings, Sim, World};
+pub use world::{App, ClientIndex, Seeds, ServerIndex, Settings, Sim, World};

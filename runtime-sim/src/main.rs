@@ -5,14 +5,18 @@ use std::{
     process::ExitCode,
     sync::atomic::{AtomicU64, Ordering},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use circuit_sim::{
     Report,
+    report::Summary,
     scenarios::{self, Options, Scenario},
 };
 use clap::{Parser, Subcommand};
+use comfy_table::{CellAlignment, Table};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
 
 /// Simulated circuits: scenarios with their checks, replayed from their seeds.
 #[derive(Parser)]
@@ -36,6 +40,9 @@ enum Command {
         /// Seeds, as FIRST..END.
         #[arg(long, default_value = "0..20", value_parser = seeds)]
         seeds: Range<u64>,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
     },
     /// Run a scenario on one seed, twice, and print its trace hash.
     Replay {
@@ -66,7 +73,7 @@ fn main() -> ExitCode {
             }
             ExitCode::SUCCESS
         }
-        Command::Run { scenario, nodes, seeds } => with(&scenario, |scenario| run(scenario, nodes, seeds)),
+        Command::Run { scenario, nodes, seeds, json } => with(&scenario, |scenario| run(scenario, nodes, seeds, json)),
         Command::Replay { scenario, nodes, seed, trace } => {
             with(&scenario, |scenario| replay(scenario, &Options { seed, nodes, trace }))
         }
@@ -84,8 +91,37 @@ fn with(name: &str, act: impl FnOnce(&'static Scenario) -> ExitCode) -> ExitCode
 }
 
 /// Runs all seeds on all processors; ends with the lowest that failed.
-fn run(scenario: &'static Scenario, nodes: Option<usize>, seeds: Range<u64>) -> ExitCode {
+fn run(scenario: &'static Scenario, nodes: Option<usize>, seeds: Range<u64>, json: bool) -> ExitCode {
     let started = Instant::now();
+    let reports = run_all(scenario, nodes, seeds);
+    let summaries = Summary::of(reports.iter().map(|(_, report)| report));
+    let wall = started.elapsed();
+    if json {
+        println!("{}", as_json(scenario, nodes, &reports, &summaries, wall));
+    } else {
+        print_table(&reports, &summaries, wall);
+    }
+    if let Some((seed, report)) = reports.iter().find(|(_, report)| report.failure.is_some()) {
+        failed(scenario, nodes, *seed, report);
+        return ExitCode::FAILURE;
+    }
+    if let Some((seed, report)) = reports.iter().find(|(_, report)| report.missed().next().is_some()) {
+        for figure in report.missed() {
+            let bar = figure.bar.map(|bar| bar.to_string()).unwrap_or_default();
+            eprintln!("seed {seed}: {}: {} where the bar is {bar}", figure.name, figure.value);
+        }
+        failed(scenario, nodes, *seed, report);
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn run_all(scenario: &'static Scenario, nodes: Option<usize>, seeds: Range<u64>) -> Vec<(u64, Report)> {
+    let progress = ProgressBar::new(seeds.end - seeds.start);
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} seeds, {eta} to go");
+    progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    progress.set_message(scenario.name);
+    progress.enable_steady_tick(Duration::from_secs(1));
     let next = AtomicU64::new(seeds.start);
     let work = || {
         let mut reports = Vec::new();
@@ -95,6 +131,7 @@ fn run(scenario: &'static Scenario, nodes: Option<usize>, seeds: Range<u64>) -> 
                 return reports;
             }
             let report = (scenario.run)(&Options { seed, nodes, trace: false });
+            progress.inc(1);
             let failed = report.failure.is_some();
             reports.push((seed, report));
             if failed {
@@ -107,29 +144,74 @@ fn run(scenario: &'static Scenario, nodes: Option<usize>, seeds: Range<u64>) -> 
             (0..thread::available_parallelism().map_or(1, usize::from)).map(|_| scope.spawn(work)).collect();
         workers.into_iter().flat_map(|worker| worker.join().expect("a worker panicked")).collect()
     });
+    progress.finish_and_clear();
     reports.sort_by_key(|(seed, _)| *seed);
-    summarize(&reports, started);
-    match reports.iter().find(|(_, report)| report.failure.is_some()) {
-        Some((seed, report)) => {
-            failed(scenario, nodes, *seed, report);
-            ExitCode::FAILURE
-        }
-        None => ExitCode::SUCCESS,
-    }
+    reports
 }
 
-fn summarize(reports: &[(u64, Report)], started: Instant) {
-    let wall = started.elapsed().as_secs_f64();
-    let simulated: f64 = reports.iter().map(|(_, report)| report.simulated.as_secs_f64()).sum();
-    let events: u64 = reports.iter().map(|(_, report)| report.events).sum();
-    let mut figures = std::collections::BTreeMap::<&str, u64>::new();
-    for (name, figure) in reports.iter().flat_map(|(_, report)| &report.figures) {
-        *figures.entry(name).or_default() += figure;
+fn totals(reports: &[(u64, Report)]) -> (u64, f64) {
+    let events = reports.iter().map(|(_, report)| report.events).sum();
+    (events, reports.iter().map(|(_, report)| report.simulated.as_secs_f64()).sum())
+}
+
+fn print_table(reports: &[(u64, Report)], summaries: &[Summary], wall: Duration) {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(["", "total, or median", "worst", "bar", ""]);
+    for summary in summaries {
+        let value = number(summary.value);
+        match summary.worst {
+            None => table.add_row([summary.name.clone(), value]),
+            Some((worst, bar)) => {
+                let verdict = if summary.is_met() { "met" } else { "MISSED" };
+                table.add_row([summary.name.clone(), value, number(worst), bar.to_string(), verdict.into()])
+            }
+        };
     }
-    for (name, figure) in figures {
-        println!("{name:<32} {figure:>12}");
+    for column in 1..4 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
     }
+    println!("{}", table.trim_fmt());
+    let (events, simulated) = totals(reports);
+    let wall = wall.as_secs_f64();
     println!("{} seeds, {events} events, {simulated:.0} simulated seconds in {wall:.1} s", reports.len());
+}
+
+/// A count as it is, anything else with three figures behind the point.
+fn number(value: f64) -> String {
+    if value.fract() == 0.0 { format!("{value}") } else { format!("{value:.3}") }
+}
+
+fn as_json(
+    scenario: &Scenario,
+    nodes: Option<usize>,
+    reports: &[(u64, Report)],
+    summaries: &[Summary],
+    wall: Duration,
+) -> serde_json::Value {
+    let figure = |summary: &Summary| {
+        json!({
+            "name": summary.name,
+            "value": summary.value,
+            "worst": summary.worst.map(|(worst, _)| worst),
+            "bar": summary.worst.map(|(_, bar)| bar.to_string()),
+            "met": summary.is_met(),
+        })
+    };
+    let failure = reports.iter().find_map(|(seed, report)| Some((seed, report.failure.as_ref()?)));
+    let (events, simulated) = totals(reports);
+    json!({
+        "scenario": scenario.name,
+        "nodes": nodes,
+        "seeds": reports.len(),
+        "events": events,
+        "simulated": simulated,
+        "wall": wall.as_secs_f64(),
+        "figures": summaries.iter().map(figure).collect::<Vec<_>>(),
+        "failure": failure.map(|(seed, failure)| json!({ "seed": seed, "what": failure.to_string() })),
+    })
 }
 
 fn failed(scenario: &Scenario, nodes: Option<usize>, seed: u64, report: &Report) {

@@ -45,8 +45,8 @@ pub(super) struct Call {
     pub(super) output: Incoming,
     /// What may come ahead of its caller now.
     pub(super) window: u64,
-    /// The limit that the host was last told of.
-    pub(super) told: u64,
+    /// What the host was last told: what was used up, and the limit.
+    pub(super) told: (u64, u64),
     /// The answer, while the stream that it stands for is still coming.
     pub(super) answer: Option<Result<Reply, Error>>,
     /// That stream.
@@ -73,7 +73,7 @@ impl Call {
             input,
             output: Incoming::new(FIRST_WINDOW),
             window: WINDOW,
-            told: FIRST_WINDOW,
+            told: (0, FIRST_WINDOW),
             answer: None,
             reply: Vec::new(),
         }
@@ -115,9 +115,13 @@ impl Call {
         self.output.grant(acked, acked + self.window);
     }
 
-    /// Whether it is time to tell the host what was consumed.
+    /// Whether it is time to tell the host what was consumed. Elements wait for
+    /// that too, and not for the limit alone, which does not move while the
+    /// window shrinks.
     pub(super) fn should_tell(&self) -> bool {
-        let all = self.output.is_ended() && self.output.acked() > self.output.received();
-        all || self.output.limit() >= self.told + self.window / 2
+        let (acked, limit) = self.told;
+        let half = self.window / 2;
+        let all = self.output.is_ended() && self.output.acked() > self.output.received().max(acked);
+        all || self.output.acked() >= acked + half || self.output.limit() >= limit + half
     }
 }

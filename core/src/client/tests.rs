@@ -386,39 +386,86 @@ fn a_host_that_was_lost_and_not_used_since_is_forgotten_and_can_be_used_again() 
     assert_eq!(attachments(&rig.said()), [(2, 0, vec![])], "it may know the first attempt still");
 }
 
-/// Every one of `count` receives is sent what its window allows, and consumes
-/// it, until no window changes any more; returns what may be under way at last.
-fn all_windows(count: u64) -> u64 {
-    let mut rig = Rig::new();
-    let receive = || Op::Recv { path: Path::root(), try_only: false };
-    let calls: Vec<CallId> = (0..count).map(|_| rig.call(HOST, receive())).collect();
-    rig.up(DIAL_IN);
-    rig.attached(HOST, 1);
-    rig.drain();
-    let (mut sent, mut limits) = (vec![0; calls.len()], vec![64 * 1024; calls.len()]);
-    for _ in 0..40 {
-        for (index, &call) in calls.iter().enumerate() {
-            let length = (limits[index] - sent[index]).min(16 * 1024);
-            assert!(length > 0, "{index} of {count}: a sender may always go on when all was consumed");
-            let data = ToClient::Data { seq: index as u64 + 1, offset: sent[index], end: false, again: false };
-            rig.hear(HOST, &data, &vec![0; length as usize]);
-            sent[index] += length;
-            rig.client.consumed(rig.now, call, length as usize, false);
+/// Receives of long messages, and their senders, who send what they may.
+struct Streams {
+    rig: Rig,
+    calls: Vec<CallId>,
+    sent: Vec<u64>,
+    /// What the host was told: what was used up, and the limit.
+    told: Vec<(u64, u64)>,
+}
+
+impl Streams {
+    fn new(count: u64) -> Self {
+        let mut rig = Rig::new();
+        let recv = || Op::Recv { path: Path::root(), try_only: false };
+        let calls: Vec<CallId> = (0..count).map(|_| rig.call(HOST, recv())).collect();
+        rig.up(DIAL_IN);
+        rig.attached(HOST, 1);
+        rig.drain();
+        let (sent, told) = (vec![0; calls.len()], vec![(0, 64 * 1024); calls.len()]);
+        Self { rig, calls, sent, told }
+    }
+
+    fn open_more(&mut self, count: u64) {
+        for _ in 0..count {
+            let op = Op::Recv { path: Path::root(), try_only: false };
+            self.rig.call(HOST, op);
         }
-        for said in rig.said() {
-            if let ToHost::Credit { seq, limit, .. } = said {
-                limits[seq as usize - 1] = limit;
+    }
+
+    /// A piece of one stream comes, and is used up.
+    fn step(&mut self, index: usize, length: u64, end: bool) {
+        let data = ToClient::Data { seq: index as u64 + 1, offset: self.sent[index], end, again: false };
+        self.rig.hear(HOST, &data, &vec![0; length as usize]);
+        self.sent[index] += length;
+        self.rig.client.consumed(self.rig.now, self.calls[index], length as usize, end);
+        for said in self.rig.said() {
+            if let ToHost::Credit { seq, acked, limit } = said
+                && let Some(told) = self.told.get_mut(seq as usize - 1)
+            {
+                *told = (acked, limit);
             }
         }
     }
-    limits.iter().zip(sent).map(|(limit, sent)| limit - sent).sum()
+
+    /// What may be under way.
+    fn all_windows(&self) -> u64 {
+        self.told.iter().zip(&self.sent).map(|((_, limit), sent)| limit.saturating_sub(*sent)).sum()
+    }
 }
 
 #[test]
 fn many_streams_share_what_may_be_under_way() {
-    assert!(all_windows(1) > 512 * 1024, "one has room");
-    for count in [4, 8, 50, 600] {
-        let all = all_windows(count);
-        assert!(all > 1024 * 1024 && all < MAX_QUEUED as u64, "{count} streams: {all}");
+    for count in [1, 4, 8, 50, 600] {
+        let mut streams = Streams::new(count);
+        for _ in 0..40 {
+            for index in 0..count as usize {
+                let room = streams.told[index].1 - streams.sent[index];
+                assert!(room > 0, "{index} of {count}: a sender may go on when all was consumed");
+                streams.step(index, room.min(16 * 1024), false);
+            }
+        }
+        let all = streams.all_windows();
+        assert!(all > 512 * 1024 && all < MAX_QUEUED as u64, "{count} streams: {all}");
     }
+}
+
+#[test]
+fn a_stream_goes_on_when_its_window_shrinks_and_its_end_is_acknowledged() {
+    const AHEAD: u64 = 512 * 1024; // elements wait for no more to be used up
+    let mut streams = Streams::new(1);
+    streams.step(0, 1_000, false);
+    for more in [0, 20, 200, 0] {
+        streams.open_more(more);
+        for _ in 0..200 {
+            let (acked, limit) = streams.told[0];
+            let room = (acked + AHEAD).min(limit) - streams.sent[0];
+            assert!(room > 0, "{more} calls more, and it stands still at {}", streams.sent[0]);
+            streams.step(0, room.min(10_000), false);
+        }
+    }
+    streams.open_more(500);
+    streams.step(0, 10, true);
+    assert_eq!(streams.told[0].0, streams.sent[0] + 1, "that it has ended is known");
 }

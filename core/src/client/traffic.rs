@@ -57,9 +57,9 @@ impl Client {
         {
             front.send(host, ToHost::Data { seq, offset: piece.offset, end: piece.end }, piece.bytes, true);
         }
-        if call.should_tell() && call.told < call.output.limit() {
-            call.told = call.output.limit();
+        if call.should_tell() {
             let (acked, limit) = (call.output.acked(), call.output.limit());
+            call.told = (acked, limit);
             front.send(host, ToHost::Credit { seq, acked, limit }, Bytes::new(), false);
         }
     }
@@ -187,7 +187,7 @@ fn open(call: &mut Call, seq: u64, now: Instant) -> (ToHost, Bytes) {
     let again = call.sent;
     call.sent = true;
     call.here = true;
-    call.told = call.told.max(call.output.limit());
+    call.told = (call.output.acked(), call.output.limit());
     // With the op, it has to fit a packet.
     let first = if call.input.acked() == 0 { call.input.take_up_to(INITIAL_CREDIT + 1) } else { None };
     // The host says where to go on, unless this was all.

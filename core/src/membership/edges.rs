@@ -109,7 +109,7 @@ impl Membership {
             wanted.extend(Rings::among(self.me, others).set());
         }
         self.edges.retain(|id, _| wanted.contains(id));
-        self.inquiries.retain(|id, _| self.edges.contains_key(id));
+        self.end_inquiries();
         for &id in &wanted {
             if let Entry::Vacant(edge) = self.edges.entry(id) {
                 edge.insert(Edge::new(now));
@@ -196,8 +196,11 @@ impl Membership {
         let Some(peer) = self.peers.get_mut(&from) else {
             return;
         };
-        if hash == self.view.hash() || self.leaving.is_some() {
+        if hash == self.view.hash() {
             peer.differs = 0;
+            return self.out.extend(self.heal.joined(from));
+        }
+        if self.leaving.is_some() {
             return;
         }
         peer.differs += 1;

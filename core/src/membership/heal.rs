@@ -102,6 +102,11 @@ impl Heal {
     }
 
     /// Whether the views of this server and that are to be compared.
+    pub(super) fn is_reached(&self, id: ServerId) -> bool {
+        self.reached.contains(&id)
+    }
+
+    /// The same, and that is done now.
     pub(super) fn take_reached(&mut self, id: ServerId) -> bool {
         self.reached.remove(&id)
     }

@@ -149,6 +149,10 @@ impl Membership {
         if known.is_none_or(|known| known.rank() < record.rank()) {
             self.learn(now, News { record, verdict: true }, None);
         }
+        // If there is a link already, this one may never be up.
+        if self.peers.contains_key(&record.id) && self.heal.is_reached(record.id) {
+            self.send_digest(record.id);
+        }
         self.set_timer(now);
     }
 

@@ -44,6 +44,8 @@ pub(super) struct Rig {
     pub(super) reached: Vec<Target>,
     pub(super) answers: Vec<(CallKey, Result<Reply, Error>)>,
     pub(super) left: bool,
+    /// Who, when asked, says of whom that it is down; all others are well.
+    pub(super) down: Vec<(u64, u64)>,
 }
 
 impl Rig {
@@ -75,6 +77,7 @@ impl Rig {
             reached: Vec::new(),
             answers: Vec::new(),
             left: false,
+            down: Vec::new(),
         };
         rig.act(Membership::handle_timeout);
         rig
@@ -155,7 +158,9 @@ impl Rig {
             let answer = match message {
                 Message::Beat(Beat { seq, hash, .. }) => Message::Beat(Beat { seq, echo: seq, reply: true, hash }),
                 Message::Opinion { subject, epoch, .. } => {
-                    Message::Opinion { subject, epoch, opinion: Opinion::Up, ask: false }
+                    let down = self.down.contains(&(from, subject.0));
+                    let opinion = if down { Opinion::Down } else { Opinion::Up };
+                    Message::Opinion { subject, epoch, opinion, ask: false }
                 }
                 other => other,
             };

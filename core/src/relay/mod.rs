@@ -181,6 +181,7 @@ impl Relay {
             }
         }
         self.unsaid.remove(&id);
+        self.transit.retain(|&(via, host)| via != id && host != id);
         self.out.push_back(Output::LocalLostServer(id));
     }
 

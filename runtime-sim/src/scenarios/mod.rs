@@ -1,6 +1,8 @@
 //! Scenarios by name.
 
+mod boot;
 mod channels;
+mod cluster;
 mod members;
 
 use std::{ops::Range, time::Duration};
@@ -16,6 +18,8 @@ pub struct Scenario {
     pub about: &'static str,
     /// Which seeds a quick look takes.
     pub smoke: Range<u64>,
+    /// And how many servers, if fewer than the scenario has.
+    pub small: Option<usize>,
     /// Runs it.
     pub run: fn(&Options) -> Report,
 }
@@ -37,13 +41,22 @@ pub const ALL: &[Scenario] = &[
         name: "channels",
         about: "clients on channels and anchors under cuts, resets, pauses, crashes and restarts",
         smoke: 0..100,
+        small: None,
         run: channels::run,
     },
     Scenario {
         name: "members",
         about: "up to 200 servers that start, leave, die, stand still and are cut off from each other",
         smoke: 1..16,
+        small: None,
         run: members::run,
+    },
+    Scenario {
+        name: "boot",
+        about: "2,000 servers start at once and join through one",
+        smoke: 0..2,
+        small: Some(100),
+        run: boot::run,
     },
 ];
 

@@ -10,7 +10,6 @@ mod server;
 use std::{
     cmp::{Ordering, Reverse},
     collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque},
-    fmt,
     time::Duration,
 };
 
@@ -21,7 +20,7 @@ use circuit_core::{
 };
 
 use crate::{
-    Trace,
+    Failure, Report, Trace,
     faults::{Fault, Plan},
 };
 use client::SimClient;
@@ -44,14 +43,23 @@ pub struct Settings {
     pub delay: Duration,
     /// And up to this much longer, another time each.
     pub jitter: Duration,
-    /// How many others each server knows when it starts, about.
-    pub seeds: usize,
+    /// Whom each server knows when it starts.
+    pub seeds: Seeds,
     /// All servers start within this time, the first at once.
     pub boot: Duration,
     /// When the applications start.
     pub ready: Instant,
     /// Whether to print everything that happens.
     pub trace: bool,
+}
+
+/// Whom a server knows when it starts, so that all find each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seeds {
+    /// One that starts before it, and about so many others.
+    Some(usize),
+    /// The first.
+    First,
 }
 
 /// What a world's applications do: the users of its clients.
@@ -72,36 +80,6 @@ pub trait App {
     fn member(&mut self, _: &mut Sim, _: ServerIndex, _: u32, _: member::Event) {}
     /// A server has done something; what it told is still to come.
     fn acted(&mut self, _: &mut Sim, _: ServerIndex) {}
-}
-
-/// An invariant that did not hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// When.
-    pub at: Instant,
-    /// Which, and what was seen instead.
-    pub what: String,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "at {:?}: {}", self.at, self.what)
-    }
-}
-
-/// What came of a run.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Report {
-    /// The trace hash.
-    pub hash: u64,
-    /// How many events there were.
-    pub events: u64,
-    /// How much time passed in the world.
-    pub simulated: Duration,
-    /// What did not hold first, if anything.
-    pub failure: Option<Failure>,
-    /// Figures, each with its name.
-    pub figures: BTreeMap<String, u64>,
 }
 
 /// A world and the applications in it.
@@ -126,8 +104,8 @@ pub struct Sim {
     /// Which connection an end is of.
     ends: BTreeMap<End, (ConnectionId, Side)>,
     network: Network,
-    /// The last epoch that each server ever had.
-    issued: BTreeMap<ServerId, Epoch>,
+    /// The epochs that each server ever had.
+    issued: BTreeMap<ServerId, Vec<Epoch>>,
     /// The starts that were told to leave.
     left: BTreeSet<(ServerId, u32)>,
     trace: Trace,
@@ -230,6 +208,11 @@ impl<A: App> World<A> {
         }
     }
 
+    /// Whether something did not hold.
+    pub const fn has_failed(&self) -> bool {
+        self.sim.failure.is_some()
+    }
+
     /// What came of it so far.
     pub fn report(&self) -> Report {
         Report {
@@ -237,7 +220,7 @@ impl<A: App> World<A> {
             events: self.sim.count,
             simulated: self.sim.now.since(Instant::ZERO),
             failure: self.sim.failure.clone(),
-            figures: BTreeMap::new(),
+            figures: Vec::new(),
         }
     }
 }
@@ -279,8 +262,13 @@ impl Sim {
     }
 
     /// The last epoch that the server of an id had, if there was one.
-    pub fn issued(&self, id: ServerId) -> Option<Epoch> {
-        self.issued.get(&id).copied()
+    pub fn last_epoch(&self, id: ServerId) -> Option<Epoch> {
+        self.issued.get(&id)?.last().copied()
+    }
+
+    /// Whether the server of an id ever had an epoch.
+    pub fn was_issued(&self, id: ServerId, epoch: Epoch) -> bool {
+        self.issued.get(&id).is_some_and(|all| all.contains(&epoch))
     }
 
     /// Whether a start of a server was told to leave.

@@ -13,7 +13,7 @@ use circuit_core::{
     wire::{Frame, Load, Route, route::End as RouteEnd},
 };
 
-use super::{Happening, ServerIndex, Settings, Sim, Told, net::End};
+use super::{Happening, Seeds, ServerIndex, Settings, Sim, Told, net::End};
 
 /// Where all servers listen.
 const PORT: u16 = 11_022;
@@ -81,18 +81,25 @@ fn addr_of(index: ServerIndex) -> SocketAddr {
     SocketAddr::V4(SocketAddrV4::new(ip, PORT))
 }
 
-/// Whom a server knows from the start: one that starts before it, so that all
-/// find each other, and others at random.
+/// Whom a server knows from the start.
 fn seeds_of(index: ServerIndex, rng: &mut Rng, settings: &Settings) -> Vec<Target> {
-    let mut seeds: Vec<ServerIndex> = match index {
-        0 => (1..settings.servers.min(2)).collect(),
-        _ => vec![rng.below(index as u64) as usize],
-    };
-    for other in 0..settings.servers {
-        if other != index && rng.below(settings.servers as u64) < settings.seeds as u64 {
-            seeds.push(other);
+    let seeds: Vec<ServerIndex> = match settings.seeds {
+        Seeds::First => {
+            if index == 0 {
+                vec![]
+            } else {
+                vec![0]
+            }
         }
-    }
+        Seeds::Some(about) => {
+            let before = match index {
+                0 => (1..settings.servers.min(2)).collect::<Vec<_>>(),
+                _ => vec![rng.below(index as u64) as usize],
+            };
+            let mut others = |other: &ServerIndex| *other != index && rng.below(settings.servers as u64) < about as u64;
+            before.into_iter().chain((0..settings.servers).filter(|other| others(other))).collect()
+        }
+    };
     seeds.into_iter().map(|seed| Target { addr: addr_of(seed), expect: None }).collect()
 }
 
@@ -125,6 +132,30 @@ impl Sim {
         self.servers[server].node.as_ref()
     }
 
+    /// How somebody's view differs from the truth: from who is alive.
+    pub fn differ(&self) -> Option<String> {
+        let nodes =
+            || self.servers.iter().enumerate().filter_map(|(index, server)| Some((index, server.node.as_ref()?)));
+        let mut truth: Vec<_> = nodes().map(|(_, node)| (node.id(), node.membership().epoch().start)).collect();
+        truth.sort_unstable();
+        let mut right = None; // the hash of a view that was found to be the truth
+        for (index, node) in nodes() {
+            let view = node.membership().view();
+            if right == Some(view.hash()) && view.len() == truth.len() {
+                continue;
+            }
+            let seen: Vec<_> = view.all_live().map(|record| (record.id, record.epoch.start)).collect();
+            if seen != truth {
+                let missing = truth.iter().filter(|one| !seen.contains(one)).count();
+                let extra: Vec<_> = seen.iter().filter(|one| !truth.contains(one)).take(5).collect();
+                let all = truth.len();
+                return Some(format!("server {index} does not see {missing} of {all} servers, and sees {extra:?}"));
+            }
+            right = Some(view.hash());
+        }
+        None
+    }
+
     pub(super) fn server_input(&mut self, server: ServerIndex, input: Input) {
         if let Some(node) = &mut self.servers[server].node {
             node.handle_input(self.now, input);
@@ -148,7 +179,10 @@ impl Sim {
     fn drain_server(&mut self, server: ServerIndex) {
         let life = self.servers[server].life;
         if let Some(node) = &self.servers[server].node {
-            self.issued.insert(node.id(), node.membership().epoch());
+            let (issued, epoch) = (self.issued.entry(node.id()).or_default(), node.membership().epoch());
+            if issued.last() != Some(&epoch) {
+                issued.push(epoch);
+            }
         }
         self.told.push_back(Told::Acted(server));
         while let Some(output) = self.servers[server].node.as_mut().and_then(Node::poll_output) {

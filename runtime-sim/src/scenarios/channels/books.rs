@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use circuit_core::{Error, ErrorKind, Rng, ServerId, wire::op::Reply};
 
-use crate::{ClientIndex, ServerIndex, Sim};
+use crate::{ClientIndex, Figure, ServerIndex, Sim};
 
 pub(super) type MessageId = u64;
 
@@ -84,8 +84,8 @@ impl Books {
         *self.answers.entry(format!("{what}: {outcome}")).or_default() += 1;
     }
 
-    pub(super) fn figures(&self) -> BTreeMap<String, u64> {
-        self.answers.clone()
+    pub(super) fn figures(&self) -> Vec<Figure> {
+        self.answers.iter().map(|(what, count)| Figure::count(what.clone(), *count)).collect()
     }
 
     /// A sender was answered.

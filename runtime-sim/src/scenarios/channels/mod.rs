@@ -15,7 +15,7 @@ use std::time::Duration;
 use circuit_core::{Rng, Target, client::Event};
 
 use super::{Options, seconds};
-use crate::{App, ClientIndex, Report, ServerIndex, Settings, Sim, World, faults::Weather};
+use crate::{App, ClientIndex, Report, Seeds, ServerIndex, Settings, Sim, World, faults::Weather};
 use agent::Agent;
 use books::Books;
 
@@ -43,7 +43,7 @@ pub(super) fn run(options: &Options) -> Report {
         clients,
         delay: Duration::from_micros(50 + rng.below(20_000)),
         jitter: Duration::from_micros(rng.below(20_000)),
-        seeds: servers,
+        seeds: Seeds::Some(servers),
         boot: Duration::from_millis(500),
         ready: seconds(READY),
         trace: options.trace,

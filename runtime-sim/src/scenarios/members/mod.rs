@@ -6,20 +6,17 @@
 //! and P8 at every event, P9 and P10 at the end; clients that subscribe check
 //! P4.
 
-mod oracle;
-mod verdicts;
 mod watcher;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use circuit_core::{Instant, Rng, Target, client::Event, membership as member};
+use circuit_core::{Rng, Target, client::Event, membership as member};
 
 use super::{Options, seconds};
 use crate::{
-    App, ClientIndex, Report, ServerIndex, Settings, Sim, World,
+    App, ClientIndex, Figure, Oracle, Report, Seeds, ServerIndex, Settings, Sim, World,
     faults::{Fault, Plan},
 };
-use oracle::Oracle;
 use watcher::Watcher;
 
 /// All servers have started and found each other.
@@ -46,19 +43,19 @@ pub(super) fn run(options: &Options) -> Report {
         clients: WATCHERS,
         delay: Duration::from_micros(50 + rng.below(40_000)),
         jitter: Duration::from_micros(rng.below(40_000)),
-        seeds: 2,
+        seeds: Seeds::Some(2),
         boot: Duration::from_secs(3),
         ready: seconds(READY),
         trace: options.trace,
     };
     let plan = plan(&mut rng, servers);
-    let calm = plan.iter().map(|(at, fault)| *at + lasting(fault)).max().unwrap_or_default().max(seconds(STOP));
+    let calm = plan.iter().map(|(at, fault)| *at + fault.lasting()).max().unwrap_or_default().max(seconds(STOP));
     let mut world = World::new(settings, options.seed, &plan, Members::new(servers, plan.clone()));
     world.run_until(calm + CONVERGE);
     if world.app.oracle.is_damped(&world.sim) {
         world.run_until(calm + DAMPED);
     }
-    world.app.oracle.converged(&mut world.sim);
+    world.app.oracle.converged(&mut world.sim, "after all was healed");
     let before = world.app.oracle.count();
     world.app.join_again(&mut world.sim);
     let quiet = world.sim.now() + QUIET;
@@ -110,16 +107,6 @@ fn fault(rng: &mut Rng, servers: u64) -> Fault {
     }
 }
 
-/// How long a fault is felt.
-fn lasting(fault: &Fault) -> Duration {
-    match *fault {
-        Fault::Cut { lasting, .. } | Fault::Split { lasting, .. } | Fault::Pause { lasting, .. } => lasting,
-        Fault::Crash { back, .. } => back,
-        Fault::Leave { back, .. } => back + Duration::from_secs(16), // should it stand still meanwhile
-        Fault::Reset { .. } | Fault::CrashClient { .. } => Duration::ZERO,
-    }
-}
-
 struct Members {
     oracle: Oracle,
     watchers: Vec<Watcher>,
@@ -128,7 +115,7 @@ struct Members {
 impl Members {
     fn new(servers: usize, plan: Plan) -> Self {
         let watchers = (0..WATCHERS).map(|_| Watcher::default()).collect();
-        Self { oracle: Oracle::new(servers, plan), watchers }
+        Self { oracle: Oracle::new(servers, plan, WATCHERS), watchers }
     }
 
     /// Joining a circuit one is in already is no event (P10).
@@ -145,17 +132,18 @@ impl Members {
         self.watchers.iter().find_map(|watcher| watcher.compare(sim, &self.oracle))
     }
 
-    fn figures(&self) -> BTreeMap<String, u64> {
+    fn figures(&self) -> Vec<Figure> {
         let mut figures = self.oracle.figures();
         let heard = self.watchers.iter().map(Watcher::heard).sum();
-        figures.insert("events that subscribers received".into(), heard);
+        figures.push(Figure::count("events that subscribers received", heard));
         figures
     }
 }
 
 impl App for Members {
     fn start(&mut self, sim: &mut Sim) {
-        self.oracle.booted(sim);
+        // Before anything goes wrong everybody sees everybody.
+        self.oracle.converged(sim, "after the boot");
         for client in 0..WATCHERS {
             self.watchers[client].start(sim, client);
         }
@@ -178,9 +166,4 @@ impl App for Members {
     fn acted(&mut self, sim: &mut Sim, server: ServerIndex) {
         self.oracle.acted(sim, server);
     }
-}
-
-/// Whether a fault at `at` was felt within `memory` before `now`.
-fn is_recent(now: Instant, at: Instant, fault: &Fault, memory: Duration) -> bool {
-    at <= now && now <= at + lasting(fault) + memory
 }

@@ -8,8 +8,7 @@ use circuit_core::{
     wire::op::{Op, Reply, Source},
 };
 
-use super::oracle::Oracle;
-use crate::{ClientIndex, ServerIndex, Sim};
+use crate::{ClientIndex, Oracle, ServerIndex, Sim};
 
 #[derive(Debug, Default)]
 pub(super) struct Watcher {
@@ -63,13 +62,13 @@ impl Watcher {
     /// There is an event of the host's log after which this was told (P4).
     pub(super) fn compare(&self, sim: &Sim, oracle: &Oracle) -> Option<String> {
         let (server, life, _) = self.host?;
-        let log = oracle.log(server, life)?;
+        let log = oracle.log(server, life)?.events();
         let complete = !self.ended && sim.life(server) == life;
         let mut present = BTreeSet::new();
         let mut best = (0, 0, String::new());
-        for n in 0..=log.events.len() {
+        for n in 0..=log.len() {
             if n > 0 {
-                let event = log.events[n - 1];
+                let event = log[n - 1];
                 if event.joined {
                     present.insert(event.id);
                 } else {
@@ -77,7 +76,7 @@ impl Watcher {
                 }
             }
             let first = present.iter().map(|id: &ServerId| format!("join /{id}"));
-            let later = log.events[n..].iter().map(|event| {
+            let later = log[n..].iter().map(|event| {
                 let verb = if event.joined { "join" } else { "leave" };
                 format!("{verb} /{}", event.id)
             });

@@ -11,7 +11,7 @@ use circuit_core::{
 use crate::{ServerIndex, Sim};
 
 /// Who held a server for down within this time may have been counted so.
-const RECENT: Duration = Duration::from_secs(15);
+const RECENT: Duration = Duration::from_secs(6);
 /// Who does not give up a server for so long has answered so.
 pub(super) const SETTLED: Duration = Duration::from_secs(6);
 
@@ -24,10 +24,20 @@ struct Held {
     down: Option<Instant>,
 }
 
+/// The opinions of one server, in one of its lives.
+#[derive(Debug, Default)]
+struct Mind {
+    life: u32,
+    /// When it was last looked at.
+    at: Instant,
+    /// The events it knew of when it was last looked at, if it had no doubts.
+    quiet: Option<u64>,
+    held: BTreeMap<ServerId, Held>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Opinions {
-    /// By server, and its life.
-    of: BTreeMap<ServerIndex, (u32, BTreeMap<ServerId, Held>)>,
+    of: BTreeMap<ServerIndex, Mind>,
     /// At which epochs servers were last found gone, by anybody.
     found: BTreeMap<ServerId, Epoch>,
 }
@@ -36,14 +46,22 @@ impl Opinions {
     /// Notes what a server thinks now.
     pub(super) fn note(&mut self, sim: &Sim, server: ServerIndex) {
         let Some(node) = sim.node(server) else {
-            self.of.remove(&server);
-            return;
+            return; // what it said last may count for a while
         };
         let (now, life) = (sim.now(), sim.life(server));
-        let (of_life, held) = self.of.entry(server).or_default();
-        if *of_life != life {
-            (*of_life, *held) = (life, BTreeMap::new());
+        let mind = self.of.entry(server).or_default();
+        if mind.life != life {
+            *mind = Mind { life, ..Mind::default() };
         }
+        mind.at = now;
+        // Whoever asks nobody, and sees the same, has not changed its mind.
+        let doubts = node.membership().unsettled()[0] > 0;
+        let quiet = (!doubts).then(|| node.membership().view().events());
+        if quiet.is_some() && mind.quiet == quiet {
+            return;
+        }
+        mind.quiet = quiet;
+        let held = &mut mind.held;
         let mut seen = 0;
         for (id, opinion) in node.membership().observed() {
             let held = held.entry(id).or_insert(Held { opinion, since: now, down: None });
@@ -80,10 +98,12 @@ impl Opinions {
         let ring = Rings::among(subject, view.all_live().map(|record| record.id)).set();
         let (mut down, mut up) = (1, 0); // itself is one of them
         for other in (0..sim.settings().servers).filter(|&other| other != observer) {
-            let Some(held) = self.of.get(&other).and_then(|(_, held)| held.get(&subject)) else {
-                continue;
-            };
-            if held.was_down(sim.now()) {
+            let Some(mind) = self.of.get(&other) else { continue };
+            let Some(held) = mind.held.get(&subject) else { continue };
+            let is_here = sim.node(other).is_some() && sim.life(other) == mind.life;
+            if !is_here {
+                down += usize::from(held.was_down(mind.at) && mind.at + RECENT > sim.now());
+            } else if held.was_down(sim.now()) {
                 down += 1;
             } else if ring.contains(&sim.server_id(other)) && held.is_settled(sim.now()) && reaches(other) {
                 up += 1;

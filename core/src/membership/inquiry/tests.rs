@@ -1,0 +1,177 @@
+//! Verdicts, as one observer comes to them.
+
+use alloc::{vec, vec::Vec};
+use core::time::Duration;
+
+use super::{super::rig::Rig, votes::Count, *};
+
+fn count(down: usize, reachable: usize) -> Count {
+    Count { down, reachable, asked: 0 }
+}
+
+#[test]
+fn seven_in_ten_make_a_verdict_and_fewer_than_three_are_noise() {
+    for (down, reachable) in [(1, 1), (2, 2), (3, 4), (4, 5), (7, 10), (8, 10)] {
+        assert!(count(down, reachable).is_verdict(), "{down} of {reachable}");
+    }
+    for (down, reachable) in [(0, 0), (1, 2), (2, 3), (3, 5), (6, 9), (6, 10)] {
+        assert!(!count(down, reachable).is_verdict(), "{down} of {reachable}");
+    }
+    assert!(count(3, 10).is_contested() && count(2, 3).is_contested());
+    assert!(!count(2, 10).is_contested() && !count(1, 3).is_contested());
+}
+
+#[test]
+fn nobody_is_gone_before_the_others_have_been_heard() {
+    let mut rig = Rig::among(4);
+    rig.crash(4);
+    rig.live(Duration::from_millis(800), &[4]);
+    let asked = |rig: &Rig, of: u64| {
+        let ask = |message: &Message| {
+            matches!(message, Message::Opinion { subject: ServerId(4), opinion: Opinion::Down, .. })
+        };
+        rig.said.iter().any(|(to, message)| *to == of && ask(message))
+    };
+    assert!(asked(&rig, 2) && asked(&rig, 3) && rig.sees(4));
+    rig.opinion(2, 4, Opinion::Down);
+    assert!(rig.sees(4), "one of two was heard");
+    rig.opinion(3, 4, Opinion::Down);
+    assert!(rig.only_lost(4));
+    rig.pass(Duration::from_millis(20));
+    assert!(rig.news_of(4).iter().all(|news| news.verdict && news.record.state == State::Dead));
+    assert_eq!(rig.news_of(4).len(), 2, "the other two hear it");
+}
+
+#[test]
+fn one_that_cannot_reach_it_is_outvoted_for_ever() {
+    let mut rig = Rig::among(5);
+    rig.crash(5);
+    for _ in 0..20 {
+        rig.live(Duration::from_secs(3), &[5]);
+        (2..=4).for_each(|other| rig.opinion(other, 5, Opinion::Up));
+    }
+    assert!(rig.events.is_empty() && rig.sees(5));
+}
+
+#[test]
+fn whoever_cannot_be_asked_has_no_vote() {
+    let mut rig = Rig::among(4);
+    rig.crash(4);
+    rig.act(|one, now| one.handle_down(now, crate::links::LinkId(3), ServerId(3)));
+    rig.live(Duration::from_millis(800), &[3, 4]);
+    rig.opinion(2, 4, Opinion::Down);
+    assert!(rig.sees(4), "the third may still answer");
+    rig.act(|one, now| one.handle_failed(now, ServerId(3)));
+    assert!(!rig.sees(4));
+}
+
+#[test]
+fn who_does_not_answer_in_time_has_no_vote_either() {
+    let mut rig = Rig::among(4);
+    rig.crash(4);
+    rig.live(Duration::from_millis(800), &[3, 4]);
+    rig.opinion(2, 4, Opinion::Down);
+    rig.live(ANSWER_WITHIN, &[3, 4]);
+    assert!(!rig.sees(4));
+}
+
+#[test]
+fn who_is_reached_on_another_link_is_told_and_asked_anew() {
+    let mut rig = Rig::among(4);
+    rig.crash(4);
+    rig.live(Duration::from_millis(800), &[2, 3, 4]);
+    rig.act(|one, now| one.handle_down(now, crate::links::LinkId(3), ServerId(3)));
+    assert!(rig.wanted.ends_with(&[3]), "it has still to answer");
+    let asked_on_up = |rig: &mut Rig, id| {
+        rig.forget();
+        rig.meet(id);
+        let opinions = rig.said.iter().filter_map(|(to, message)| match message {
+            Message::Opinion { subject: ServerId(4), opinion, ask, .. } if *to == id => Some((*opinion, *ask)),
+            _ => None,
+        });
+        opinions.collect::<Vec<_>>()
+    };
+    assert_eq!(asked_on_up(&mut rig, 3), [(Opinion::Down, true)]);
+    rig.opinion(3, 4, Opinion::Up);
+    assert_eq!(asked_on_up(&mut rig, 3), [(Opinion::Down, true)], "it may think otherwise by now");
+    rig.live(ANSWER_WITHIN, &[2, 4]);
+    assert_eq!(asked_on_up(&mut rig, 2), [(Opinion::Down, true)], "late, and yet");
+    rig.opinion(2, 4, Opinion::Up);
+    assert!(rig.sees(4));
+}
+
+#[test]
+fn who_is_asked_of_a_server_it_does_not_know_says_so() {
+    let mut rig = Rig::among(2);
+    let epoch = Epoch { start: 1, rise: 0 };
+    rig.hear(2, &Message::Opinion { subject: ServerId(9), epoch, opinion: Opinion::Down, ask: true });
+    let answer = Message::Opinion { subject: ServerId(9), epoch, opinion: Opinion::None, ask: false };
+    assert_eq!(rig.said, [(2, answer)]);
+}
+
+#[test]
+fn who_observes_it_by_now_is_asked_before_the_verdict() {
+    let mut rig = Rig::among(4);
+    rig.crash(4);
+    rig.live(Duration::from_millis(800), &[2, 3, 4]);
+    rig.meet(5);
+    rig.opinion(2, 4, Opinion::Down);
+    rig.forget();
+    rig.opinion(3, 4, Opinion::Down);
+    let asked = rig
+        .said
+        .iter()
+        .any(|(to, message)| *to == 5 && matches!(message, Message::Opinion { subject: ServerId(4), ask: true, .. }));
+    assert!(asked && rig.sees(4), "the fifth observes it too");
+    rig.opinion(5, 4, Opinion::Up);
+    assert!(!rig.sees(4), "three of four are enough");
+}
+
+#[test]
+fn when_opinions_differ_for_long_who_still_hears_it_gives_in() {
+    let mut rig = Rig::among(4);
+    rig.down = vec![(2, 4), (3, 4)];
+    rig.opinion(2, 4, Opinion::Down);
+    rig.opinion(3, 4, Opinion::Down);
+    rig.live(REINFORCE_AFTER - Duration::from_secs(1), &[]);
+    assert!(rig.sees(4), "this server hears it well");
+    rig.live(Duration::from_secs(2), &[]);
+    assert!(rig.only_lost(4));
+}
+
+#[test]
+fn nobody_gives_in_to_what_others_thought_long_ago() {
+    let mut rig = Rig::among(4);
+    rig.opinion(2, 4, Opinion::Down);
+    rig.opinion(3, 4, Opinion::Down);
+    rig.answered(); // what they think by now was said, and lost
+    rig.live(3 * REINFORCE_AFTER, &[]);
+    assert!(rig.events.is_empty() && rig.sees(4));
+}
+
+#[test]
+fn who_observes_no_more_says_that_it_has_no_opinion() {
+    let mut rig = Rig::among(4);
+    rig.crash(4);
+    rig.live(Duration::from_millis(800), &[2, 3, 4]);
+    rig.forget();
+    rig.one.edges.remove(&ServerId(4));
+    rig.act(|one, _| one.end_inquiries());
+    let none = |(_, message): &(u64, Message)| matches!(message, Message::Opinion { opinion: Opinion::None, .. });
+    assert_eq!(rig.said.iter().filter(|said| none(said)).map(|(to, _)| *to).collect::<Vec<_>>(), [2, 3]);
+}
+
+#[test]
+fn an_opinion_of_another_epoch_counts_for_nothing() {
+    let mut rig = Rig::among(3);
+    rig.crash(3);
+    rig.live(Duration::from_millis(800), &[3]);
+    let (subject, epoch) = (ServerId(3), Epoch { start: 1, rise: 1 });
+    rig.hear(2, &Message::Opinion { subject, epoch, opinion: Opinion::Down, ask: false });
+    assert!(rig.sees(3), "it knows of a later one");
+    rig.opinion(2, 3, Opinion::Down);
+    assert!(!rig.sees(3));
+    rig.forget();
+    rig.opinion(2, 3, Opinion::Down);
+    assert_eq!(rig.news_of(3).len(), 1, "it does not know yet, and is told");
+}

@@ -1,0 +1,79 @@
+//! What the observers of a server think of it, as one of them knows.
+
+use alloc::collections::BTreeMap;
+use core::time::Duration;
+
+use crate::{Epoch, Instant, ServerId, membership::message::Opinion};
+
+/// How long another observer may take to answer.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(4);
+/// How long opinions may differ before those who hear the server give in.
+pub(super) const REINFORCE_AFTER: Duration = Duration::from_secs(10);
+/// Whoever is still down is asked about again so often, and when opinions
+/// differ sooner: nobody gives in to what others thought long ago.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+const CONTESTED_AGAIN: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(in crate::membership) struct Inquiry {
+    pub(super) epoch: Epoch,
+    /// What the other observers think, and since when they are asked.
+    pub(super) votes: BTreeMap<ServerId, Vote>,
+    /// What they were told of this server's own opinion.
+    pub(super) told: Opinion,
+    pub(super) asked: Instant,
+    /// Since when opinions differ.
+    pub(super) contested: Option<Instant>,
+    /// This server has given in.
+    pub(super) reinforced: bool,
+    /// Those that observe it since the inquiry began have been asked too.
+    pub(super) counted: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Vote {
+    Asked,
+    Unreachable,
+    Said(Opinion),
+}
+
+/// What came of a count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Count {
+    pub(super) down: usize,
+    pub(super) reachable: usize,
+    pub(super) asked: usize,
+}
+
+impl Count {
+    /// At least seven in ten, rounded up, and at least one.
+    pub(super) const fn is_verdict(self) -> bool {
+        self.down > 0 && 10 * self.down >= 7 * self.reachable
+    }
+
+    /// At least three in ten, and more than a single one.
+    pub(super) const fn is_contested(self) -> bool {
+        self.down > 1 && 10 * self.down >= 3 * self.reachable
+    }
+}
+
+impl Inquiry {
+    pub(super) const fn again_after(&self) -> Duration {
+        if self.contested.is_some() && !self.reinforced { CONTESTED_AGAIN } else { ASK_AGAIN }
+    }
+
+    pub(super) fn count(&self, own: Opinion) -> Count {
+        let mut count = Count { down: 0, reachable: 0, asked: 0 };
+        for vote in self.votes.values().copied().chain([Vote::Said(own)]) {
+            match vote {
+                Vote::Said(opinion) => {
+                    count.down += usize::from(opinion == Opinion::Down);
+                    count.reachable += usize::from(opinion != Opinion::None);
+                }
+                Vote::Asked => count.asked += 1,
+                Vote::Unreachable => {}
+            }
+        }
+        count
+    }
+}

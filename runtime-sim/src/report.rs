@@ -1,0 +1,184 @@
+//! What came of a run: its figures, and what they should be.
+
+use std::{fmt, time::Duration};
+
+use circuit_core::Instant;
+
+/// An invariant that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// When.
+    pub at: Instant,
+    /// Which, and what was seen instead.
+    pub what: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at {:?}: {}", self.at, self.what)
+    }
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// The trace hash.
+    pub hash: u64,
+    /// How many events there were.
+    pub events: u64,
+    /// How much time passed in the world.
+    pub simulated: Duration,
+    /// What did not hold first, if anything.
+    pub failure: Option<Failure>,
+    /// What was measured and counted.
+    pub figures: Vec<Figure>,
+}
+
+impl Report {
+    /// The figures that missed their bars.
+    pub fn missed(&self) -> impl Iterator<Item = &Figure> {
+        self.figures.iter().filter(|figure| !figure.is_met())
+    }
+}
+
+/// Something that was measured or counted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure {
+    /// What, with its unit.
+    pub name: String,
+    /// How much.
+    pub value: f64,
+    /// What it should be, if anything; what has no bar is a count.
+    pub bar: Option<Bar>,
+}
+
+/// What a figure should be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Bar {
+    /// This, or less.
+    AtMost(f64),
+    /// This, or more.
+    AtLeast(f64),
+}
+
+impl Figure {
+    /// Something that is counted.
+    pub fn count(name: impl Into<String>, count: u64) -> Self {
+        Self { name: name.into(), value: count as f64, bar: None }
+    }
+
+    /// Something that is measured against a bar.
+    pub fn new(name: impl Into<String>, value: f64, bar: Bar) -> Self {
+        Self { name: name.into(), value, bar: Some(bar) }
+    }
+
+    /// How long something took, in seconds; for ever if it never came about.
+    pub fn seconds(name: impl Into<String>, took: Option<Duration>, bar: u64) -> Self {
+        let value = took.map_or(f64::INFINITY, |took| took.as_secs_f64());
+        Self::new(format!("{}, s", name.into()), value, Bar::AtMost(bar as f64))
+    }
+
+    /// Whether it is what it should be.
+    pub fn is_met(&self) -> bool {
+        self.bar.is_none_or(|bar| bar.admits(self.value))
+    }
+}
+
+impl Bar {
+    /// Whether a value meets it.
+    pub fn admits(self, value: f64) -> bool {
+        match self {
+            Self::AtMost(bar) => value <= bar,
+            Self::AtLeast(bar) => value >= bar,
+        }
+    }
+
+    /// The value that is farther from it.
+    #[must_use]
+    pub fn worse(self, one: f64, other: f64) -> f64 {
+        match self {
+            Self::AtMost(_) => one.max(other),
+            Self::AtLeast(_) => one.min(other),
+        }
+    }
+}
+
+impl fmt::Display for Bar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtMost(bar) => write!(f, "<= {bar}"),
+            Self::AtLeast(bar) => write!(f, ">= {bar}"),
+        }
+    }
+}
+
+/// One figure over many runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// What.
+    pub name: String,
+    /// The sum of what is counted; of what has a bar, the median.
+    pub value: f64,
+    /// Of what has a bar: the value farthest from it, and the bar.
+    pub worst: Option<(f64, Bar)>,
+}
+
+impl Summary {
+    /// The figures of many runs, each once, in the order in which they came.
+    pub fn of<'a>(reports: impl Iterator<Item = &'a Report>) -> Vec<Self> {
+        let mut all: Vec<(&str, Option<Bar>, Vec<f64>)> = Vec::new();
+        for figure in reports.flat_map(|report| &report.figures) {
+            match all.iter_mut().find(|(name, ..)| *name == figure.name) {
+                Some((_, _, values)) => values.push(figure.value),
+                None => all.push((&figure.name, figure.bar, vec![figure.value])),
+            }
+        }
+        all.into_iter().map(|(name, bar, values)| Self::new(name, bar, values)).collect()
+    }
+
+    fn new(name: &str, bar: Option<Bar>, mut values: Vec<f64>) -> Self {
+        let name = name.to_owned();
+        let Some(bar) = bar else {
+            return Self { name, value: values.iter().sum(), worst: None };
+        };
+        values.sort_by(f64::total_cmp);
+        let median = values.get(values.len() / 2).copied().unwrap_or_default();
+        let worst = values.into_iter().fold(median, |worst, value| bar.worse(worst, value));
+        Self { name, value: median, worst: Some((worst, bar)) }
+    }
+
+    /// Whether every run met the bar.
+    pub fn is_met(&self) -> bool {
+        self.worst.is_none_or(|(worst, bar)| bar.admits(worst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(figures: Vec<Figure>) -> Report {
+        Report { hash: 0, events: 0, simulated: Duration::ZERO, failure: None, figures }
+    }
+
+    #[test]
+    fn counts_are_summed_and_what_has_a_bar_is_as_good_as_its_worst_run() {
+        let run = |count, seconds| {
+            let took = Some(Duration::from_secs(seconds));
+            report(vec![Figure::count("joins", count), Figure::seconds("full", took, 10)])
+        };
+        let runs = [run(1, 9), run(2, 3), run(3, 4)];
+        let [joins, full] = &Summary::of(runs.iter())[..] else { panic!("two figures") };
+        assert_eq!((joins.value, joins.worst, joins.is_met()), (6.0, None, true));
+        assert_eq!((full.value, full.worst), (4.0, Some((9.0, Bar::AtMost(10.0)))));
+        assert!(full.is_met() && runs.iter().all(|run| run.missed().next().is_none()));
+    }
+
+    #[test]
+    fn what_never_came_about_misses_its_bar() {
+        let never = report(vec![Figure::seconds("full", None, 10)]);
+        assert_eq!(never.missed().count(), 1);
+        let few = Figure::new("reached", 0.5, Bar::AtLeast(0.999));
+        assert!(!few.is_met() && Bar::AtLeast(1.0).worse(3.0, 2.0) == 2.0);
+    }
+}

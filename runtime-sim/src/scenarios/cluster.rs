@@ -1,0 +1,106 @@
+//! Servers without clients, and what they see: what the scenarios about
+//! membership alone have in common.
+
+use std::time::Duration;
+
+use circuit_core::{Instant, Rng, client, membership as member};
+
+use super::Options;
+use crate::{App, ClientIndex, Figure, Oracle, Report, Seeds, ServerIndex, Settings, Sim, World, faults::Plan};
+
+/// How often it is looked whether what is waited for has come about.
+const LOOK: Duration = Duration::from_millis(20);
+/// No server may have more neighbours (`membership.md`).
+const MAX_DEGREE: usize = 20;
+
+/// A world of servers.
+pub(super) struct Cluster {
+    pub(super) world: World<Seen>,
+    pub(super) figures: Vec<Figure>,
+}
+
+/// What happened in it.
+pub(super) struct Seen {
+    pub(super) oracle: Oracle,
+    /// The most neighbours that anybody had.
+    pub(super) degree: usize,
+}
+
+impl Cluster {
+    /// `nodes` servers, of which all but the first start within a second and
+    /// know the first. `plan` goes wrong.
+    pub(super) fn new(options: &Options, nodes: usize, plan: &Plan) -> Self {
+        let mut rng = Rng::from_number(options.seed).fork("cluster");
+        let settings = Settings {
+            servers: nodes,
+            clients: 0,
+            delay: Duration::from_micros(50 + rng.below(5_000)),
+            jitter: Duration::from_micros(rng.below(5_000)),
+            seeds: Seeds::First,
+            boot: Duration::from_secs(1),
+            ready: Instant::ZERO,
+            trace: options.trace,
+        };
+        Self::with(options, settings, plan)
+    }
+
+    /// The same, with other settings.
+    pub(super) fn with(options: &Options, settings: Settings, plan: &Plan) -> Self {
+        let seen = Seen { oracle: Oracle::new(settings.servers, plan.clone(), 0), degree: 0 };
+        Self { world: World::new(settings, options.seed, plan, seen), figures: Vec::new() }
+    }
+
+    /// Lets the world go on until `holds`, looked at now and then, for `limit`
+    /// at most: how long that took, if it came about.
+    pub(super) fn until(&mut self, limit: Duration, mut holds: impl FnMut(&Sim) -> bool) -> Option<Duration> {
+        let from = self.now();
+        while self.now() < from + limit && !self.world.has_failed() {
+            self.world.run_until(self.now() + LOOK);
+            if holds(&self.world.sim) {
+                return Some(self.now().since(from));
+            }
+        }
+        None
+    }
+
+    /// Until everybody sees who is there, and nobody else.
+    pub(super) fn until_agreed(&mut self, limit: Duration) -> Option<Duration> {
+        self.until(limit, |sim| sim.differ().is_none())
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        self.world.sim.now()
+    }
+
+    /// What came of it, after a check that all is in order at last.
+    pub(super) fn report(mut self) -> Report {
+        let Self { world, figures } = &mut self;
+        world.app.oracle.converged(&mut world.sim, "at the end");
+        if world.app.degree > MAX_DEGREE {
+            world.sim.fail(format!("a server had {} neighbours", world.app.degree));
+        }
+        figures.extend(world.app.oracle.figures());
+        let mut report = world.report();
+        report.figures = self.figures;
+        report
+    }
+}
+
+impl App for Seen {
+    fn start(&mut self, _: &mut Sim) {}
+    fn event(&mut self, _: &mut Sim, _: ClientIndex, _: client::Event) {}
+    fn wake(&mut self, _: &mut Sim, _: ClientIndex, _: u64) {}
+    fn replaced(&mut self, _: &mut Sim, _: ClientIndex) {}
+    fn crashed(&mut self, _: &mut Sim, _: ServerIndex) {}
+
+    fn member(&mut self, sim: &mut Sim, server: ServerIndex, life: u32, event: member::Event) {
+        self.oracle.event(sim, server, life, event);
+    }
+
+    fn acted(&mut self, sim: &mut Sim, server: ServerIndex) {
+        self.oracle.acted(sim, server);
+        if let Some(node) = sim.node(server) {
+            self.degree = self.degree.max(node.membership().observed().count());
+        }
+    }
+}
