@@ -136,3 +136,45 @@ async fn ten_thousand_channels_receivers_and_messages_at_once() {
     }
     assert_eq!(server.snapshot().await.expect("it runs").elements, MANY, "channels stay, and nothing else does");
 }
+
+#[tokio::test]
+async fn a_stream_that_is_being_read_goes_on_when_many_calls_begin_to_wait() {
+    const WRITTEN: u64 = 16 << 20;
+    let key = key();
+    let server = server(&key).await;
+    let circuit = client(&server, &key).await;
+    // What stands still fails in the end.
+    let home = circuit.server(server.url().id).within(Duration::from_secs(60));
+    let channel = home.walk("channel").expect("a path").make_chan(1).await.expect("a channel");
+    channel.send("early").await.expect("room for it");
+    let mut early = channel.recv().await.expect("it was sent before");
+    assert_eq!(early.next().await.expect("a piece").as_deref(), Some(&b"early"[..]));
+    let args = ["-c", &WRITTEN.to_string(), "/dev/zero"].map(str::to_owned).to_vec();
+    let head = ProcSpec { path: "/usr/bin/head".to_owned(), args, ..ProcSpec::default() };
+    let process = home.walk("writer").expect("a path").make_proc(&head).await.expect("a process");
+    let (mut output, mut read) = (process.stdout(), 0);
+    let mut waiting = Vec::new();
+    while let Some(bytes) = output.next().await.expect("output") {
+        read += bytes.len() as u64;
+        if read > WRITTEN / 4 && waiting.is_empty() {
+            let recv = |_| {
+                tokio::spawn({
+                    let channel = channel.clone();
+                    async move { channel.recv().await?.bytes().await }
+                })
+            };
+            waiting = (0..200).map(recv).collect();
+            while server.snapshot().await.expect("it runs").waiting < 200 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+    assert_eq!((output.finish().await, read), (Ok(0), WRITTEN));
+    assert_eq!(early.next().await.expect("its end"), None);
+    early.confirm().await.expect("its end is acknowledged, late as it is");
+    channel.close().await.expect("it was open");
+    for call in waiting {
+        let error = call.await.expect("a task").expect_err("it was closed");
+        assert_eq!(error.kind, ErrorKind::Closed);
+    }
+}
