@@ -26,6 +26,8 @@ const ONCE_FAILED: &[(&str, u64)] = &[
 
 fn holds(scenario: &Scenario, seed: u64) {
     let report = (scenario.run)(&options(scenario, seed));
+    let missed: Vec<_> = report.missed().collect();
+    assert!(missed.is_empty(), "{} with seed {seed}: {missed:?}", scenario.name);
     if let Some(failure) = report.failure {
         panic!("{failure}\ncargo run --release -p circuit-sim -- replay {} --seed {seed}", scenario.name);
     }

@@ -63,6 +63,16 @@ impl Oracle {
         self.joins + self.leaves
     }
 
+    /// How many joins there were.
+    pub const fn joins(&self) -> u64 {
+        self.joins
+    }
+
+    /// How many leaves there were.
+    pub const fn leaves(&self) -> u64 {
+        self.leaves
+    }
+
     /// Leaves of servers that were alive.
     pub const fn wrong(&self) -> u64 {
         self.wrong

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Options, cluster::Cluster};
-use crate::{Figure, Report};
+use crate::{Bar, Figure, Report};
 
 pub(super) fn run(options: &Options) -> Report {
     let nodes = options.nodes.unwrap_or(2_000);
@@ -11,5 +11,7 @@ pub(super) fn run(options: &Options) -> Report {
     let full = cluster.until_agreed(Duration::from_secs(60));
     let bar = if nodes <= 2_000 { 10 } else { 15 };
     cluster.figures.push(Figure::seconds("all views full", full, bar));
+    let degree = cluster.world.app.degree as f64;
+    cluster.figures.push(Figure::new("neighbours, at most", degree, Bar::AtMost(20.0)));
     cluster.report()
 }

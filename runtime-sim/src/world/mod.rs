@@ -60,6 +60,8 @@ pub enum Seeds {
     Some(usize),
     /// The first.
     First,
+    /// The first of its half: there are two circuits.
+    FirstOfHalf,
 }
 
 /// What a world's applications do: the users of its clients.
@@ -108,6 +110,8 @@ pub struct Sim {
     issued: BTreeMap<ServerId, Vec<Epoch>>,
     /// The starts that were told to leave.
     left: BTreeSet<(ServerId, u32)>,
+    /// Bytes that were sent, as sessions seal them.
+    sent: u64,
     trace: Trace,
     failure: Option<Failure>,
     told: VecDeque<Told>,
@@ -165,7 +169,7 @@ enum Happening {
     Wake(ClientIndex, u64),
     Fault(Fault),
     Heal(usize, usize),
-    Unite,
+    Unite(usize),
     Restart(ServerIndex, bool),
 }
 
@@ -243,6 +247,7 @@ impl Sim {
             network: Network::default(),
             issued: BTreeMap::new(),
             left: BTreeSet::new(),
+            sent: 0,
             trace: Trace::default(),
             failure: None,
             told: VecDeque::new(),
@@ -259,6 +264,11 @@ impl Sim {
     /// What time it is.
     pub const fn now(&self) -> Instant {
         self.now
+    }
+
+    /// Bytes that anybody has sent, as sessions seal them.
+    pub const fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// The last epoch that the server of an id had, if there was one.
@@ -354,7 +364,7 @@ impl Sim {
             Happening::Wake(client, token) => self.told.push_back(Told::Wake(client, token)),
             Happening::Fault(fault) => self.fault(fault),
             Happening::Heal(a, b) => self.heal(a, b),
-            Happening::Unite => self.unite(),
+            Happening::Unite(below) => self.unite(below),
             Happening::Restart(server, same) => self.restart(server, same),
         }
     }
@@ -367,7 +377,7 @@ impl Sim {
             }
             Fault::Split { below, lasting } => {
                 self.split(below);
-                self.schedule(self.now + lasting, Happening::Unite);
+                self.schedule(self.now + lasting, Happening::Unite(below));
             }
             Fault::Leave { server, back } => {
                 self.leave(server);

@@ -24,6 +24,9 @@ use super::{ClientIndex, Happening, ServerIndex, Sim};
 /// How long nothing passes before a connection gives up.
 const STUCK: Duration = Duration::from_secs(20);
 
+/// What a session adds to a frame that it sends by itself: a length and a seal.
+const RECORD: usize = 18;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ConnectionId(u64);
 
@@ -80,8 +83,8 @@ struct Way {
 #[derive(Debug, Default)]
 pub(super) struct Network {
     cuts: BTreeSet<(usize, usize)>,
-    /// Hosts below and the others do not hear each other.
-    split: Option<usize>,
+    /// Hosts below one of these and the others do not hear each other.
+    borders: BTreeSet<usize>,
 }
 
 impl Network {
@@ -90,7 +93,7 @@ impl Network {
     }
 
     fn passes(&self, a: usize, b: usize) -> bool {
-        let apart = self.split.is_some_and(|below| (a < below) != (b < below));
+        let apart = a != b && self.borders.range(a.min(b) + 1..=a.max(b)).next().is_some();
         !apart && !self.cuts.contains(&(a.min(b), a.max(b)))
     }
 }
@@ -203,6 +206,7 @@ impl Sim {
         // As bytes, so that what is carried is what a socket would carry.
         let (mut bytes, cost) = (Vec::new(), frame.cost());
         frame.encode(&mut bytes);
+        self.sent += (bytes.len() + RECORD) as u64;
         let Ok(frame) = Frame::decode(&mut bytes.into()) else {
             return self.fail(format!("a frame that was sent does not parse: {frame:?}"));
         };
@@ -339,15 +343,14 @@ impl Sim {
 
     /// Nothing passes between the hosts below and the others.
     pub(super) fn split(&mut self, below: usize) {
-        self.network.split = Some(below);
+        self.network.borders.insert(below);
         self.watch(self.across(below));
     }
 
-    /// The split is over.
-    pub(super) fn unite(&mut self) {
-        if let Some(below) = self.network.split.take() {
-            self.flow_again(self.across(below));
-        }
+    /// That split is over.
+    pub(super) fn unite(&mut self, below: usize) {
+        self.network.borders.remove(&below);
+        self.flow_again(self.across(below));
     }
 
     /// Connections across a split.

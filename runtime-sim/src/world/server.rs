@@ -84,12 +84,11 @@ fn addr_of(index: ServerIndex) -> SocketAddr {
 /// Whom a server knows from the start.
 fn seeds_of(index: ServerIndex, rng: &mut Rng, settings: &Settings) -> Vec<Target> {
     let seeds: Vec<ServerIndex> = match settings.seeds {
-        Seeds::First => {
-            if index == 0 {
-                vec![]
-            } else {
-                vec![0]
-            }
+        Seeds::First => Vec::from_iter((index > 0).then_some(0)),
+        Seeds::FirstOfHalf => {
+            let half = settings.servers / 2;
+            let first = if index < half { 0 } else { half };
+            Vec::from_iter((index != first).then_some(first))
         }
         Seeds::Some(about) => {
             let before = match index {
