@@ -314,6 +314,11 @@ impl Membership {
         self.edges.keys().map(|&id| (id, self.own_opinion(id)))
     }
 
+    /// How many it observes.
+    pub fn degree(&self) -> usize {
+        self.edges.len()
+    }
+
     /// Whether it observes a server.
     pub fn observes(&self, id: ServerId) -> bool {
         self.edges.contains_key(&id)

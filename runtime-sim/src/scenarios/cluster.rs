@@ -105,7 +105,7 @@ impl App for Seen {
     fn acted(&mut self, sim: &mut Sim, server: ServerIndex) {
         self.oracle.acted(sim, server);
         if let Some(node) = sim.node(server) {
-            self.degree = self.degree.max(node.membership().observed().count());
+            self.degree = self.degree.max(node.membership().degree());
         }
     }
 }

@@ -110,6 +110,8 @@ pub struct Sim {
     issued: BTreeMap<ServerId, Vec<Epoch>>,
     /// The starts that were told to leave.
     left: BTreeSet<(ServerId, u32)>,
+    /// When the last pause of any server ends.
+    pauses_end: Instant,
     /// Bytes that were sent, as sessions seal them.
     sent: u64,
     trace: Trace,
@@ -247,6 +249,7 @@ impl Sim {
             network: Network::default(),
             issued: BTreeMap::new(),
             left: BTreeSet::new(),
+            pauses_end: Instant::ZERO,
             sent: 0,
             trace: Trace::default(),
             failure: None,
@@ -387,6 +390,7 @@ impl Sim {
             Fault::Pause { server, lasting } => {
                 let until = self.now + lasting;
                 self.servers[server].paused = self.servers[server].paused.max(until);
+                self.pauses_end = self.pauses_end.max(until);
             }
             Fault::Crash { server, back, same } => {
                 self.crash(server);
@@ -398,6 +402,9 @@ impl Sim {
 
     /// A server that stands still does nothing until it goes on.
     fn paused_until(&self, event: &Happening) -> Option<Instant> {
+        if self.pauses_end <= self.now {
+            return None;
+        }
         let server = match event {
             Happening::ServerTimer(server) => Some(*server),
             Happening::Connect(id) => self.end_of(*id, Side::Far),
