@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use circuit_core::{Instant, Rng, client, membership as member};
+use circuit_core::{Instant, Rng, membership as member};
 
 use super::Options;
-use crate::{App, Bar, ClientIndex, Figure, Oracle, Report, Seeds, ServerIndex, Settings, Sim, World, faults::Plan};
+use crate::{App, Bar, Figure, Oracle, Report, Seeds, ServerIndex, Settings, Sim, World, faults::Plan};
 
 /// How often it is looked whether what is waited for has come about.
 const LOOK: Duration = Duration::from_millis(20);
@@ -92,12 +92,6 @@ impl Cluster {
 }
 
 impl App for Seen {
-    fn start(&mut self, _: &mut Sim) {}
-    fn event(&mut self, _: &mut Sim, _: ClientIndex, _: client::Event) {}
-    fn wake(&mut self, _: &mut Sim, _: ClientIndex, _: u64) {}
-    fn replaced(&mut self, _: &mut Sim, _: ClientIndex) {}
-    fn crashed(&mut self, _: &mut Sim, _: ServerIndex) {}
-
     fn member(&mut self, sim: &mut Sim, server: ServerIndex, life: u32, event: member::Event) {
         self.oracle.event(sim, server, life, event);
     }

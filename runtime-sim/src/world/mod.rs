@@ -67,15 +67,15 @@ pub enum Seeds {
 /// What a world's applications do: the users of its clients.
 pub trait App {
     /// The world begins.
-    fn start(&mut self, sim: &mut Sim);
+    fn start(&mut self, _: &mut Sim) {}
     /// A client says something.
-    fn event(&mut self, sim: &mut Sim, client: ClientIndex, event: Event);
+    fn event(&mut self, _: &mut Sim, _: ClientIndex, _: Event) {}
     /// It is the time that [`Sim::wake_after`] was asked for.
-    fn wake(&mut self, sim: &mut Sim, client: ClientIndex, token: u64);
+    fn wake(&mut self, _: &mut Sim, _: ClientIndex, _: u64) {}
     /// A client was killed, and another has taken its place.
-    fn replaced(&mut self, sim: &mut Sim, client: ClientIndex);
+    fn replaced(&mut self, _: &mut Sim, _: ClientIndex) {}
     /// A server was killed, or has left.
-    fn crashed(&mut self, sim: &mut Sim, server: ServerIndex);
+    fn crashed(&mut self, _: &mut Sim, _: ServerIndex) {}
     /// A server has started, under an identity of its own or one it had.
     fn started(&mut self, _: &mut Sim, _: ServerIndex) {}
     /// A server, in one of its lives, sees somebody join or leave.

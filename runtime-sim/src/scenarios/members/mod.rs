@@ -153,12 +153,6 @@ impl App for Members {
         self.watchers[client].event(sim, client, event);
     }
 
-    fn wake(&mut self, _: &mut Sim, _: ClientIndex, _: u64) {}
-
-    fn replaced(&mut self, _: &mut Sim, _: ClientIndex) {}
-
-    fn crashed(&mut self, _: &mut Sim, _: ServerIndex) {}
-
     fn member(&mut self, sim: &mut Sim, server: ServerIndex, life: u32, event: member::Event) {
         self.oracle.event(sim, server, life, event);
     }
