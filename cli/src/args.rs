@@ -7,9 +7,9 @@ use circuit_core::{AnchorPath, BadPath, ServerId};
 use clap::{Parser, Subcommand};
 
 use crate::verbs::{
-    chan, demo::Demo, join::Join, keygen::Keygen, log::Log, ls::Ls, mkproc::Mkproc, output, peek::Peek, recv::Recv,
-    run::Run, scrub::Scrub, send::Send, signal::Signal, start::Start, stdin::Stdin, stk::Stk, subscribe,
-    suicide::Suicide, wait, waitall::Waitall,
+    chan, demo::Demo, dns, join::Join, keeper::Keeper, keygen::Keygen, log::Log, ls::Ls, mkdkr::Mkdkr, mkproc::Mkproc,
+    mkselect::Mkselect, output, peek::Peek, recv::Recv, run::Run, scrub::Scrub, send::Send, signal::Signal,
+    start::Start, stdin::Stdin, stk::Stk, subscribe, suicide::Suicide, wait, waitall::Waitall,
 };
 
 /// Servers, processes and channels of a whole cluster in one namespace.
@@ -36,6 +36,8 @@ and 125 for a fault of the circuit.";
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     Start(Start),
+    #[command(hide = true)]
+    Keeper(Keeper),
     Keygen(Keygen),
     Join(Join),
     Suicide(Suicide),
@@ -45,6 +47,7 @@ pub(crate) enum Verb {
     Peek(Peek),
     Scrub(Scrub),
     Mkproc(Mkproc),
+    Mkdkr(Mkdkr),
     Stdin(Stdin),
     Stdout(output::Stdout),
     Stderr(output::Stderr),
@@ -55,6 +58,10 @@ pub(crate) enum Verb {
     Send(Send),
     Recv(Recv),
     Close(chan::Close),
+    Mkdns(dns::Mkdns),
+    Set(dns::Set),
+    Unset(dns::Unset),
+    Mkselect(Mkselect),
     #[command(name = "mk@join")]
     MkJoin(subscribe::MkJoin),
     #[command(name = "mk@leave")]

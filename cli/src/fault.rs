@@ -116,6 +116,10 @@ fn words(error: &Error) -> String {
         ErrorKind::SpawnFailed(errno) => {
             format!("{detail} could not be started: {}", plain(&io::Error::from_raw_os_error(errno)))
         }
+        ErrorKind::BindFailed(errno) => {
+            format!("{detail} cannot be had: {}", plain(&io::Error::from_raw_os_error(errno)))
+        }
+        ErrorKind::DiskFailed(errno) => format!("{detail}: {}", plain(&io::Error::from_raw_os_error(errno))),
         ErrorKind::Invalid if !detail.is_empty() => detail.clone(),
         kind if detail.is_empty() => kind.to_string(),
         kind => format!("{kind}: {detail}"),
@@ -129,6 +133,10 @@ const fn advice(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::WrongKind => Some("'circuit ls -l' tells what kind of element it is"),
         ErrorKind::WouldBlock => Some("without -try it waits"),
         ErrorKind::SpawnFailed(_) => Some("look at Path, Args and Dir: they are those of the server's machine"),
+        ErrorKind::BindFailed(_) => {
+            Some("take another address of the server's machine, or port 0 for any that is free")
+        }
+        ErrorKind::DiskFailed(_) => Some("look at the disk of the server's machine"),
         ErrorKind::NotDelivered => Some("send it again"),
         ErrorKind::Unreachable => Some("the same command works again when the host is back"),
         ErrorKind::Disconnected => Some("see whether the server runs, or dial another with -d URL"),

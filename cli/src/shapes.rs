@@ -1,19 +1,30 @@
 //! What `peek` and `wait` print, with upstream's names of the fields.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use circuit_core::wire::op::{ChanStat, Exit, How, Phase, ProcStat, ServerStat, Stat, SubscriptionStat};
+use circuit_core::wire::op::{
+    Cause, ChanStat, Choice, Chosen, Clause, ContainerStat, Exit, How, NameserverStat, OnServerExit, OutputSpec, Phase,
+    ProcSpec, ProcStat, SelectStat, ServerStat, Stat, SubscriptionStat,
+};
 use serde::Serialize;
 
 use crate::signals;
 
-/// The state of an element.
+/// The state of an element, or how it ended.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Shape {
     Server(ServerShape),
     Chan(ChanShape),
     Proc(ProcShape),
+    /// What its engine says of a container, as it says it.
+    Container(serde_json::Value),
+    Select(SelectShape),
+    Chosen(ChosenShape),
+    Nameserver(NameserverShape),
     Subscription(SubscriptionShape),
 }
 
@@ -23,6 +34,9 @@ impl From<Stat> for Shape {
             Stat::Server(stat) => Self::Server(stat.into()),
             Stat::Chan(stat) => Self::Chan(stat.into()),
             Stat::Proc(stat) => Self::Proc(stat.into()),
+            Stat::Container(stat) => Self::Container(inspection(stat)),
+            Stat::Select(stat) => Self::Select(stat.into()),
+            Stat::Nameserver(stat) => Self::Nameserver(stat.into()),
             Stat::Subscription(stat) => Self::Subscription(stat.into()),
         }
     }
@@ -73,6 +87,24 @@ impl From<SubscriptionStat> for SubscriptionShape {
     }
 }
 
+/// The records of each name, each as its text.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct NameserverShape {
+    address: String,
+    records: BTreeMap<String, Vec<String>>,
+}
+
+impl From<NameserverStat> for NameserverShape {
+    fn from(stat: NameserverStat) -> Self {
+        let mut records = BTreeMap::<String, Vec<String>>::new();
+        for record in stat.records {
+            records.entry(record.name().to_string()).or_default().push(record.to_string());
+        }
+        Self { address: stat.addr.to_string(), records }
+    }
+}
+
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct ChanShape {
@@ -107,6 +139,83 @@ struct CmdShape {
     path: String,
     args: Vec<String>,
     scrub: bool,
+    /// Only what is not as usual, of these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grace: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_server_exit: Option<&'static str>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct SelectShape {
+    clauses: Vec<ClauseShape>,
+    /// Null until one took place.
+    chosen: Option<ChosenShape>,
+    /// Why none did.
+    failed: Option<String>,
+}
+
+/// As `mkselect` reads it.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ClauseShape {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    send: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recv: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    default: Option<bool>,
+}
+
+/// Which clause took place.
+#[derive(Debug, Serialize)]
+pub(crate) struct ChosenShape {
+    clause: u32,
+    name: String,
+    /// How the process ended, if the clause waited for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit: Option<ExitShape>,
+}
+
+impl From<SelectStat> for SelectShape {
+    fn from(stat: SelectStat) -> Self {
+        Self {
+            clauses: stat.spec.clauses.into_iter().map(ClauseShape::from).collect(),
+            chosen: stat.chosen.map(ChosenShape::from),
+            failed: stat.failed.map(|error| error.to_string()),
+        }
+    }
+}
+
+impl From<Clause> for ClauseShape {
+    fn from(Clause { name, choice }: Clause) -> Self {
+        let mut shape = Self { name, ..Self::default() };
+        match choice {
+            Choice::Send(at) => shape.send = Some(at.to_string()),
+            Choice::Recv(at) => shape.recv = Some(at.to_string()),
+            Choice::Exit(at) => shape.exit = Some(at.to_string()),
+            Choice::After(micros) => {
+                shape.after = Some(span(micros));
+            }
+            Choice::Default => shape.default = Some(true),
+        }
+        shape
+    }
+}
+
+impl From<Chosen> for ChosenShape {
+    fn from(Chosen { clause, name, exit }: Chosen) -> Self {
+        Self { clause, name, exit: exit.and_then(|stat| stat.exit).map(ExitShape::from) }
+    }
 }
 
 /// One of code and signal is null.
@@ -116,26 +225,47 @@ struct ExitShape {
     code: Option<i32>,
     signal: Option<String>,
     core: bool,
+    /// Why it has no other end, where somebody knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'static str>,
     started: String,
     ended: String,
 }
 
 impl From<ProcStat> for ProcShape {
     fn from(stat: ProcStat) -> Self {
-        let spec = stat.spec;
-        let cmd = CmdShape { env: spec.env, dir: spec.dir, path: spec.path, args: spec.args, scrub: spec.scrub };
-        Self { cmd, exit: stat.exit.map(ExitShape::from), phase: word(stat.phase) }
+        Self { cmd: stat.spec.into(), exit: stat.exit.map(ExitShape::from), phase: word(stat.phase) }
+    }
+}
+
+impl From<ProcSpec> for CmdShape {
+    fn from(spec: ProcSpec) -> Self {
+        let output = (spec.output != OutputSpec::default()).then(|| spec.output.word());
+        let on_server_exit = (spec.on_server_exit == OnServerExit::Keep).then_some("keep");
+        let ProcSpec { env, dir, path, args, scrub, .. } = spec;
+        Self { env, dir, path, args, scrub, output, grace: spec.grace.map(span), on_server_exit }
     }
 }
 
 impl From<Exit> for ExitShape {
     fn from(exit: Exit) -> Self {
         let (code, signal, core) = match exit.how {
+            How::Code(_) if exit.cause == Some(Cause::Lost) => (None, None, false),
             How::Code(code) => (Some(code), None, false),
             How::Signal { number, core } => (None, Some(signals::name(number)), core),
         };
-        Self { code, signal, core, started: time(exit.started), ended: time(exit.ended) }
+        let why = exit.cause.map(|cause| match cause {
+            Cause::Memory => "it used more memory than it may",
+            Cause::Lost => "somebody else removed it",
+            Cause::Keeper => "its keeper was killed",
+        });
+        Self { code, signal, core, why, started: time(exit.started), ended: time(exit.ended) }
     }
+}
+
+/// What an engine said is JSON; what is not is shown all the same.
+fn inspection(stat: ContainerStat) -> serde_json::Value {
+    serde_json::from_str(&stat.inspection).unwrap_or(serde_json::Value::String(stat.inspection))
 }
 
 const fn word(phase: Phase) -> &'static str {
@@ -148,6 +278,11 @@ const fn word(phase: Phase) -> &'static str {
     }
 }
 
+/// So many microseconds, as people write them.
+fn span(micros: u64) -> String {
+    humantime::format_duration(Duration::from_micros(micros)).to_string()
+}
+
 /// Microseconds since 1970, as people write them.
 pub(crate) fn time(micros: u64) -> String {
     /// The last second of the year 9999, after which no time can be written.
@@ -158,14 +293,12 @@ pub(crate) fn time(micros: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use circuit_core::wire::op::ProcSpec;
-
     use super::*;
 
     #[test]
     fn a_process_has_the_fields_of_upstream() {
         let spec = ProcSpec { path: "/bin/ls".into(), args: vec!["/".into()], ..ProcSpec::default() };
-        let exit = Exit { how: How::Signal { number: 9, core: false }, started: 0, ended: 1_500_000 };
+        let exit = Exit { how: How::Signal { number: 9, core: false }, cause: None, started: 0, ended: 1_500_000 };
         let shape = ProcShape::from(ProcStat { spec, phase: Phase::Signaled, exit: Some(exit) });
         assert_eq!(
             serde_json::to_string(&shape).expect("JSON"),
@@ -176,6 +309,14 @@ mod tests {
                 r#""Phase":"signaled"}"#
             )
         );
+    }
+
+    #[test]
+    fn only_what_was_asked_for_beyond_the_usual_is_shown() {
+        let spec = ProcSpec { output: OutputSpec::Drop, grace: Some(1_500_000), ..ProcSpec::default() };
+        let shape = ProcShape::from(ProcStat { spec, phase: Phase::Running, exit: None });
+        let text = serde_json::to_string(&shape).expect("JSON");
+        assert!(text.contains(r#""Scrub":false,"Output":"drop","Grace":"1s 500ms"}"#), "{text}");
     }
 
     #[test]

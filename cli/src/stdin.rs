@@ -3,24 +3,26 @@
 use bytes::BytesMut;
 use circuit_core::{Error, wire::op::Reply};
 use circuit_tokio::client::Sending;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::fault::{Fault, plain};
 
 /// The most that is read at once.
 const PIECE: usize = 64 * 1024;
 
-/// Copies standard input to a stream. If the call is answered before the input
-/// ends, that answer; a fault only if the input cannot be read.
-pub(crate) async fn feed(sending: &mut Sending) -> Result<Option<Result<Reply, Error>>, Fault> {
-    let mut stdin = tokio::io::stdin();
+/// Copies an input to a stream. If the call is answered before the input ends,
+/// that answer; a fault only if the input cannot be read.
+pub(crate) async fn feed(
+    mut input: impl AsyncRead + Unpin,
+    sending: &mut Sending,
+) -> Result<Option<Result<Reply, Error>>, Fault> {
     let mut buffer = BytesMut::new();
     loop {
         buffer.reserve(PIECE);
         let count = tokio::select! {
             biased;
             answer = sending.ended() => return Ok(Some(answer)),
-            read = stdin.read_buf(&mut buffer) => read.map_err(|error| unreadable(&error))?,
+            read = input.read_buf(&mut buffer) => read.map_err(|error| unreadable(&error))?,
         };
         if count == 0 {
             return Ok(None);

@@ -27,6 +27,11 @@ pub enum ErrorKind {
     Aborted,
     /// A process could not start: the operating system's errno.
     SpawnFailed(i32),
+    /// An address could not be listened at: the operating system's errno.
+    BindFailed(i32),
+    /// What a process wrote could not be stored, or not be read again: the
+    /// operating system's errno.
+    DiskFailed(i32),
     /// A message's receiver was lost after it had taken a part of it.
     NotDelivered,
     /// The call was told not to wait and would have had to.
@@ -77,6 +82,8 @@ impl fmt::Display for ErrorKind {
             Self::Closed => "closed",
             Self::Aborted => "aborted: the element was removed",
             Self::SpawnFailed(errno) => return write!(f, "the process could not start (errno {errno})"),
+            Self::BindFailed(errno) => return write!(f, "the address cannot be had (errno {errno})"),
+            Self::DiskFailed(errno) => return write!(f, "the disk failed (errno {errno})"),
             Self::NotDelivered => "not delivered: the receiver was lost in the middle",
             Self::WouldBlock => "would block",
             Self::Cancelled => "cancelled",

@@ -1,6 +1,7 @@
 //! The bodies of the fuzz targets: any input, no panic, and what parses has
 //! one spelling. They live here so that tests can run them too.
 
+mod names;
 mod node;
 
 use alloc::vec::Vec;
@@ -15,6 +16,9 @@ use crate::{
     wire::Frame,
 };
 
+#[cfg(test)]
+pub(crate) use names::check_replies;
+pub use names::names;
 pub use node::node;
 
 /// Bytes from a stranger, from a peer in the middle of the handshake, from one
@@ -150,6 +154,7 @@ mod tests {
             super::session(&input);
             super::beacon(&input);
             super::node(&input);
+            super::names(&input);
         }
     }
 }

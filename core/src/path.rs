@@ -165,6 +165,7 @@ fn check_component(part: &str) -> Result<(), BadPath> {
         "" => Err(BadPath::EmptyComponent),
         "." | ".." | "..." => Err(BadPath::Dots),
         _ if part.len() > MAX_COMPONENT => Err(BadPath::LongComponent),
+        _ if part.is_ascii() && !part.bytes().any(|byte| byte.is_ascii_control() || byte == b'/') => Ok(()),
         _ if part.chars().any(|c| c.is_control() || c == '/') => Err(BadPath::Control),
         _ => Ok(()),
     }
@@ -177,7 +178,7 @@ fn check_component(part: &str) -> Result<(), BadPath> {
 /// let anchor: AnchorPath = "/X88550014d4c82e4d/job/3".parse().unwrap();
 /// assert_eq!(anchor.to_string(), "/X88550014d4c82e4d/job/3");
 /// ```
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct AnchorPath {
     /// The server that hosts it.
     pub server: ServerId,

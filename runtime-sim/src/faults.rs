@@ -6,6 +6,46 @@ use std::time::Duration;
 
 use circuit_core::{Instant, Rng};
 
+/// The loss, of a thousand packets, that nothing gets through.
+pub const ALWAYS: u16 = 1_000;
+
+/// Some hosts: those from a number to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hosts {
+    from: usize,
+    until: usize,
+}
+
+impl Hosts {
+    /// Everybody.
+    pub const ALL: Self = Self { from: 0, until: usize::MAX };
+
+    /// One host.
+    pub const fn one(host: usize) -> Self {
+        Self { from: host, until: host + 1 }
+    }
+
+    /// Those below a number.
+    pub const fn below(until: usize) -> Self {
+        Self { from: 0, until }
+    }
+
+    /// Those from a number on.
+    pub const fn from(from: usize) -> Self {
+        Self { from, until: usize::MAX }
+    }
+
+    /// How many of them, at most, are not this one.
+    pub const fn others(self, host: usize) -> usize {
+        self.until - self.from - self.contain(host) as usize
+    }
+
+    /// Whether a host is one of them.
+    pub const fn contain(self, host: usize) -> bool {
+        self.from <= host && host < self.until
+    }
+}
+
 /// One thing that goes wrong. Hosts are numbered: the servers first, then the
 /// clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +65,27 @@ pub enum Fault {
         below: usize,
         /// For how long.
         lasting: Duration,
+    },
+    /// From some hosts to others packets are lost, or late: in this direction
+    /// alone.
+    Weak {
+        /// From whom.
+        from: Hosts,
+        /// To whom.
+        to: Hosts,
+        /// How many are lost of a thousand: with [`ALWAYS`] it is cut.
+        loss: u16,
+        /// How much later the others come.
+        slow: Duration,
+        /// For how long.
+        lasting: Duration,
+    },
+    /// A server's clock jumps, as that of a machine that slept.
+    Jump {
+        /// Which.
+        server: usize,
+        /// How far.
+        ahead: Duration,
     },
     /// A server is told to leave; another starts in its place.
     Leave {
@@ -56,6 +117,34 @@ pub enum Fault {
         /// Whether under the same identity.
         same: bool,
     },
+    /// No process can be started on a server.
+    NoSpawn {
+        /// Which.
+        server: usize,
+        /// For how long.
+        lasting: Duration,
+    },
+    /// Nothing can be written to the disk of a server: it goes on, and cannot be
+    /// started again under its identity.
+    FullDisk {
+        /// Which.
+        server: usize,
+        /// For how long.
+        lasting: Duration,
+    },
+    /// A server is started anew as another version, which the others do not
+    /// understand, and at last as the old one again.
+    Version {
+        /// Which.
+        server: usize,
+        /// For how long.
+        lasting: Duration,
+    },
+    /// Datagrams are lost, repeated, damaged and late.
+    Datagrams {
+        /// For how long.
+        lasting: Duration,
+    },
     /// A client is killed; another takes its place.
     CrashClient {
         /// Which, counted among the clients.
@@ -64,13 +153,29 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// For how long it is felt.
+    /// For how long it may be felt: what was lost again and again is sent again
+    /// only after as long as that took.
+    pub fn felt(&self) -> Duration {
+        match *self {
+            Self::Weak { loss: 1..ALWAYS, lasting, .. } => lasting + Duration::from_secs(20),
+            _ => self.lasting(),
+        }
+    }
+
+    /// For how long it lasts.
     pub fn lasting(&self) -> Duration {
         match *self {
-            Self::Cut { lasting, .. } | Self::Split { lasting, .. } | Self::Pause { lasting, .. } => lasting,
+            Self::Cut { lasting, .. }
+            | Self::Split { lasting, .. }
+            | Self::Weak { lasting, .. }
+            | Self::NoSpawn { lasting, .. }
+            | Self::FullDisk { lasting, .. }
+            | Self::Version { lasting, .. }
+            | Self::Datagrams { lasting }
+            | Self::Pause { lasting, .. } => lasting,
             Self::Crash { back, .. } => back,
             Self::Leave { back, .. } => back + Duration::from_secs(16), // should it stand still meanwhile
-            Self::Reset { .. } | Self::CrashClient { .. } => Duration::ZERO,
+            Self::Reset { .. } | Self::CrashClient { .. } | Self::Jump { .. } => Duration::ZERO,
         }
     }
 }

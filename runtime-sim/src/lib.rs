@@ -6,14 +6,24 @@
 //! what must hold all the same. The same seed is the same run, to the bit: the
 //! trace hash says so.
 
+mod drivers;
 pub mod faults;
+pub mod linear;
 mod oracle;
+pub mod planted;
 pub mod report;
 pub mod scenarios;
+pub mod script;
+pub mod shrink;
+mod teller;
 mod trace;
+mod work;
 mod world;
 
-pub use oracle::Oracle;
+pub use drivers::{Stream, TurmoilNet, Wires};
+pub use oracle::{Oracle, Truth};
 pub use report::{Bar, Failure, Figure, Report};
 pub use trace::Trace;
-pub use world::{App, ClientIndex, Seeds, ServerIndex, Settings, Sim, World};
+pub use world::{
+    App, ClientIndex, Network, Quality, RECORD, STUCK, Seeds, ServerIndex, Settings, Sim, World, is_hopeless,
+};

@@ -1,8 +1,9 @@
 //! The simulator's command line.
 
 use std::{
+    env, io,
     ops::Range,
-    process::ExitCode,
+    process::{self, ExitCode},
     sync::atomic::{AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
@@ -10,11 +11,13 @@ use std::{
 
 use circuit_sim::{
     Report,
+    planted::{self, Bench, Verdict},
     report::Summary,
-    scenarios::{self, Options, Scenario},
+    scenarios::{self, Options, Scenario, Telling},
+    shrink::{Shrunk, shrink},
 };
 use clap::{Parser, Subcommand};
-use comfy_table::{CellAlignment, Table};
+use comfy_table::{CellAlignment, ContentArrangement, Table};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -54,15 +57,57 @@ enum Command {
         /// The seed.
         #[arg(long)]
         seed: u64,
+        /// The only faults that are to happen, by their numbers in the plan, or
+        /// 'none'.
+        #[arg(long, value_parser = numbers)]
+        faults: Option<Numbers>,
         /// Print everything that happens.
         #[arg(long)]
         trace: bool,
     },
+    /// Print the trace hash of each scenario with few servers. It is the same on
+    /// every machine, and however this program was built.
+    Hashes {
+        /// The seed.
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+    },
+    /// Put Circuit and others through the same, in the same world, and print what
+    /// it cost each: SCENARIO [--nodes N] [--seeds FIRST..END].
+    Compare {
+        /// What the comparison is told; `--help` says more.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        words: Vec<String>,
+    },
+    /// Make small mistakes in a copy of the core, one after the other, and see
+    /// by which scenario each is caught.
+    Planted {
+        /// Which, as files in tests/planted are named; all if none is given.
+        names: Vec<String>,
+        /// How many seeds a fault may get through before it counts as not
+        /// caught.
+        #[arg(long, default_value_t = 2_000)]
+        seeds: u64,
+    },
 }
+
+/// For so long a failure is cut down.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// So many planted faults may get away.
+const MAY_ESCAPE: usize = 2;
 
 fn seeds(text: &str) -> Result<Range<u64>, String> {
     let parsed = text.split_once("..").and_then(|(first, end)| Some(first.parse().ok()?..end.parse().ok()?));
     parsed.filter(|range: &Range<u64>| !range.is_empty()).ok_or_else(|| "seeds are given as FIRST..END".to_owned())
+}
+
+/// Faults, by their numbers in a plan.
+#[derive(Clone)]
+struct Numbers(Vec<usize>);
+
+fn numbers(text: &str) -> Result<Numbers, String> {
+    let numbers = text.split(',').filter(|_| text != "none").map(str::parse).collect::<Result<Vec<usize>, _>>();
+    numbers.map(Numbers).map_err(|_| "faults are given as 3,5,8 or none".to_owned())
 }
 
 fn main() -> ExitCode {
@@ -74,9 +119,26 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Run { scenario, nodes, seeds, json } => with(&scenario, |scenario| run(scenario, nodes, seeds, json)),
-        Command::Replay { scenario, nodes, seed, trace } => {
-            with(&scenario, |scenario| replay(scenario, &Options { seed, nodes, trace }))
+        Command::Replay { scenario, nodes, seed, faults, trace } => {
+            let telling = if trace { Telling::All } else { Telling::Nothing };
+            let options = Options { seed, nodes, faults: faults.as_ref().map(|Numbers(all)| all.as_slice()), telling };
+            with(&scenario, |scenario| replay(scenario, &options))
         }
+        Command::Hashes { seed } => {
+            for scenario in scenarios::ALL {
+                let options = Options { nodes: scenario.small, ..Options::of(seed) };
+                println!("{:<12} {:016x}", scenario.name, (scenario.run)(&options).hash);
+            }
+            ExitCode::SUCCESS
+        }
+        Command::Compare { words } => compare(&words).unwrap_or_else(|error| {
+            eprintln!("circuit-sim: cargo could not be run: {error}");
+            ExitCode::from(2)
+        }),
+        Command::Planted { names, seeds } => plant(&names, seeds).unwrap_or_else(|error| {
+            eprintln!("circuit-sim: {error}");
+            ExitCode::from(2)
+        }),
     }
 }
 
@@ -96,24 +158,23 @@ fn run(scenario: &'static Scenario, nodes: Option<usize>, seeds: Range<u64>, jso
     let reports = run_all(scenario, nodes, seeds);
     let summaries = Summary::of(reports.iter().map(|(_, report)| report));
     let wall = started.elapsed();
+    // Machines read what did not hold, and go on.
+    let patience = if json { Duration::ZERO } else { PATIENCE };
     if json {
         println!("{}", as_json(scenario, nodes, &reports, &summaries, wall));
     } else {
         print_table(&reports, &summaries, wall);
     }
     if let Some((seed, report)) = reports.iter().find(|(_, report)| report.failure.is_some()) {
-        failed(scenario, nodes, *seed, report);
+        failed(scenario, &Options { nodes, ..Options::of(*seed) }, report, patience);
         return ExitCode::FAILURE;
     }
     for summary in summaries.iter().filter(|summary| !summary.is_met()) {
-        eprintln!("{}: the bar is missed", summary.name);
+        let (worst, bar) = summary.worst.map(|(worst, bar)| (number(worst), bar.to_string())).unwrap_or_default();
+        eprintln!("{}: the bar is missed: {worst} at worst, and not {bar}", summary.name);
     }
     if let Some((seed, report)) = reports.iter().find(|(_, report)| report.missed().next().is_some()) {
-        for figure in report.missed() {
-            let bar = figure.bar.map(|bar| bar.to_string()).unwrap_or_default();
-            eprintln!("seed {seed}: {}: {} where the bar is {bar}", figure.name, figure.value);
-        }
-        failed(scenario, nodes, *seed, report);
+        failed(scenario, &Options { nodes, ..Options::of(*seed) }, report, patience);
     }
     if summaries.iter().all(Summary::is_met) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -132,7 +193,7 @@ fn run_all(scenario: &'static Scenario, nodes: Option<usize>, seeds: Range<u64>)
             if seed >= seeds.end {
                 return reports;
             }
-            let report = (scenario.run)(&Options { seed, nodes, trace: false });
+            let report = (scenario.run)(&Options { nodes, ..Options::of(seed) });
             progress.inc(1);
             let failed = report.failure.is_some();
             reports.push((seed, report));
@@ -216,17 +277,36 @@ fn as_json(
     })
 }
 
-fn failed(scenario: &Scenario, nodes: Option<usize>, seed: u64, report: &Report) {
+/// Says what did not hold, which faults it takes, and how to see it again.
+fn failed(scenario: &Scenario, options: &Options, report: &Report, patience: Duration) {
     if let Some(failure) = &report.failure {
-        eprintln!("seed {seed}: {failure}");
+        eprintln!("seed {}: {failure}", options.seed);
     }
-    let nodes = nodes.map_or_else(String::new, |nodes| format!(" --nodes {nodes}"));
-    eprintln!("replay: cargo run --release -p circuit-sim -- replay {}{nodes} --seed {seed}", scenario.name);
+    let shrunk = report.failure.as_ref().and_then(|_| shrink(scenario, options, report, patience));
+    let mut replay = format!("cargo run --release -p circuit-sim -- replay {}", scenario.name);
+    if let Some(nodes) = options.nodes {
+        replay += &format!(" --nodes {nodes}");
+    }
+    replay += &format!(" --seed {}", options.seed);
+    if let Some(Shrunk { faults, of, report }) = shrunk {
+        eprintln!("it takes {} of {of} faults:", faults.len());
+        report.plan.iter().for_each(|(at, fault)| eprintln!("  {at:?} {fault:?}"));
+        if let Some(failure) = &report.failure {
+            eprintln!("and with these {failure}; before that:");
+        }
+        report.last.iter().for_each(|line| eprintln!("  {line}"));
+        let numbers: Vec<String> = faults.iter().map(usize::to_string).collect();
+        if faults.len() < of {
+            let numbers = if numbers.is_empty() { "none".to_owned() } else { numbers.join(",") };
+            eprintln!("with these faults alone: {replay} --faults {numbers}");
+        }
+    }
+    eprintln!("replay: {replay}");
 }
 
 fn replay(scenario: &'static Scenario, options: &Options) -> ExitCode {
     let seed = options.seed;
-    let (first, second) = ((scenario.run)(options), (scenario.run)(&Options { trace: false, ..*options }));
+    let (first, second) = ((scenario.run)(options), (scenario.run)(&Options { telling: Telling::Nothing, ..*options }));
     println!("trace {:016x}, {} events", first.hash, first.events);
     if first.hash != second.hash {
         eprintln!("seed {seed}: the second run was another: {:016x}", second.hash);
@@ -235,6 +315,56 @@ fn replay(scenario: &'static Scenario, options: &Options) -> ExitCode {
     if first.failure.is_none() {
         return ExitCode::SUCCESS;
     }
-    failed(scenario, options.nodes, seed, &first);
+    if options.faults.is_none() {
+        failed(scenario, options, &first, PATIENCE);
+    } else if let Some(failure) = &first.failure {
+        eprintln!("seed {seed}: {failure}");
+    }
     ExitCode::FAILURE
+}
+
+/// Runs the comparison, which is built with what it compares: this is not.
+fn compare(words: &[String]) -> io::Result<ExitCode> {
+    let mut cargo = process::Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["run", "--quiet", "--package", "circuit-sim", "--example", "compare"]);
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    let status = cargo.arg("--").args(words).current_dir(env!("CARGO_MANIFEST_DIR")).status()?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Plants every fault, and says by what it was caught.
+fn plant(names: &[String], seeds: u64) -> io::Result<ExitCode> {
+    let root = planted::workspace(&env::current_dir()?)?;
+    let faults = planted::faults(&root, names)?;
+    let bench = Bench::new(&root)?;
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(160);
+    table.set_header(["fault", "what it is", "caught by", "seed", "how", "s"]);
+    let (mut escaped, mut broken) = (0, 0);
+    for (number, fault) in faults.iter().enumerate() {
+        let (verdict, took) = bench.examine(fault, seeds);
+        let (by, seed, how) = match verdict {
+            Verdict::Caught(catch) => {
+                let Range { start, end } = catch.seeds;
+                let seed = if end == start + 1 { start.to_string() } else { format!("{start}..{end}") };
+                (catch.scenario, seed, catch.how)
+            }
+            Verdict::Escaped => {
+                escaped += 1;
+                ("NOT CAUGHT".into(), format!("0..{seeds}"), String::new())
+            }
+            Verdict::Broken(why) => {
+                broken += 1;
+                ("BROKEN".into(), String::new(), why)
+            }
+        };
+        eprintln!("{}/{} {}: {by} {seed}: {how}", number + 1, faults.len(), fault.name);
+        table.add_row([&fault.name, &fault.about, &by, &seed, &how, &format!("{:.1}", took.as_secs_f64())]);
+    }
+    println!("{}", table.trim_fmt());
+    println!("{} faults, {escaped} not caught, {broken} of which nothing can be said", faults.len());
+    Ok(if escaped > MAY_ESCAPE || broken > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -4,6 +4,8 @@ use std::{fmt, time::Duration};
 
 use circuit_core::Instant;
 
+use crate::faults::Plan;
+
 /// An invariant that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -20,7 +22,7 @@ impl fmt::Display for Failure {
 }
 
 /// What came of a run.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
     /// The trace hash.
     pub hash: u64,
@@ -32,6 +34,10 @@ pub struct Report {
     pub failure: Option<Failure>,
     /// What was measured and counted.
     pub figures: Vec<Figure>,
+    /// What went wrong.
+    pub plan: Plan,
+    /// The last that happened, if it was to be told.
+    pub last: Vec<String>,
 }
 
 impl Report {
@@ -52,6 +58,9 @@ pub struct Figure {
     pub bar: Option<Bar>,
 }
 
+/// So many runs have a mean.
+pub const MANY: usize = 100;
+
 /// What a figure should be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Bar {
@@ -61,6 +70,8 @@ pub enum Bar {
     AtLeast(f64),
     /// This, or less, in the median of many runs.
     MedianAtMost(f64),
+    /// This, or more, in the mean of [`MANY`] runs; of fewer it says nothing.
+    MeanAtLeast(f64),
 }
 
 impl Figure {
@@ -75,15 +86,20 @@ impl Figure {
     }
 
     /// How long something took, in seconds; for ever if it never came about.
-    pub fn seconds(name: impl Into<String>, took: Option<Duration>, bar: u64) -> Self {
+    pub fn seconds(name: impl Into<String>, took: Option<Duration>, bar: Bar) -> Self {
         let value = took.map_or(f64::INFINITY, |took| took.as_secs_f64());
-        Self::new(format!("{}, s", name.into()), value, Bar::AtMost(bar as f64))
+        Self::new(format!("{}, s", name.into()), value, bar)
+    }
+
+    /// Something of which there may be none.
+    pub fn none(name: impl Into<String>, count: u64) -> Self {
+        Self::new(name, count as f64, Bar::AtMost(0.0))
     }
 
     /// Whether it is what it should be.
     pub fn is_met(&self) -> bool {
-        // Of one run alone a median says nothing.
-        self.bar.is_none_or(|bar| matches!(bar, Bar::MedianAtMost(_)) || bar.admits(self.value))
+        // One run alone says nothing of many.
+        self.bar.is_none_or(|bar| bar.is_of_many() || bar.admits(self.value))
     }
 }
 
@@ -92,8 +108,13 @@ impl Bar {
     pub fn admits(self, value: f64) -> bool {
         match self {
             Self::AtMost(bar) | Self::MedianAtMost(bar) => value <= bar,
-            Self::AtLeast(bar) => value >= bar,
+            Self::AtLeast(bar) | Self::MeanAtLeast(bar) => value >= bar,
         }
+    }
+
+    /// Whether it is one for many runs together.
+    const fn is_of_many(self) -> bool {
+        matches!(self, Self::MedianAtMost(_) | Self::MeanAtLeast(_))
     }
 
     /// The value that is farther from it.
@@ -101,7 +122,7 @@ impl Bar {
     pub fn worse(self, one: f64, other: f64) -> f64 {
         match self {
             Self::AtMost(_) | Self::MedianAtMost(_) => one.max(other),
-            Self::AtLeast(_) => one.min(other),
+            Self::AtLeast(_) | Self::MeanAtLeast(_) => one.min(other),
         }
     }
 }
@@ -112,6 +133,7 @@ impl fmt::Display for Bar {
             Self::AtMost(bar) => write!(f, "<= {bar}"),
             Self::AtLeast(bar) => write!(f, ">= {bar}"),
             Self::MedianAtMost(bar) => write!(f, "median <= {bar}"),
+            Self::MeanAtLeast(bar) => write!(f, "mean >= {bar}"),
         }
     }
 }
@@ -121,7 +143,7 @@ impl fmt::Display for Bar {
 pub struct Summary {
     /// What.
     pub name: String,
-    /// The sum of what is counted; of what has a bar, the median.
+    /// The sum of what is counted; of what has a bar, the median, or the mean.
     pub value: f64,
     /// Of what has a bar: the value farthest from it, and the bar.
     pub worst: Option<(f64, Bar)>,
@@ -147,16 +169,20 @@ impl Summary {
         };
         values.sort_by(f64::total_cmp);
         let median = values.get(values.len() / 2).copied().unwrap_or_default();
+        let count = values.len();
+        let mean = values.iter().sum::<f64>() / count.max(1) as f64;
         let worst = values.into_iter().fold(median, |worst, value| bar.worse(worst, value));
-        Self { name, value: median, worst: Some((worst, bar)) }
+        let value = match bar {
+            Bar::MeanAtLeast(_) if count < MANY => return Self { name, value: mean, worst: None },
+            Bar::MeanAtLeast(_) => mean,
+            _ => median,
+        };
+        Self { name, value, worst: Some((worst, bar)) }
     }
 
     /// Whether every run met the bar.
     pub fn is_met(&self) -> bool {
-        self.worst.is_none_or(|(worst, bar)| match bar {
-            Bar::MedianAtMost(_) => bar.admits(self.value),
-            Bar::AtMost(_) | Bar::AtLeast(_) => bar.admits(worst),
-        })
+        self.worst.is_none_or(|(worst, bar)| bar.admits(if bar.is_of_many() { self.value } else { worst }))
     }
 }
 
@@ -165,14 +191,14 @@ mod tests {
     use super::*;
 
     fn report(figures: Vec<Figure>) -> Report {
-        Report { hash: 0, events: 0, simulated: Duration::ZERO, failure: None, figures }
+        Report { figures, ..Report::default() }
     }
 
     #[test]
     fn counts_are_summed_and_what_has_a_bar_is_as_good_as_its_worst_run() {
         let run = |count, seconds| {
             let took = Some(Duration::from_secs(seconds));
-            report(vec![Figure::count("joins", count), Figure::seconds("full", took, 10)])
+            report(vec![Figure::count("joins", count), Figure::seconds("full", took, Bar::AtMost(10.0))])
         };
         let runs = [run(1, 9), run(2, 3), run(3, 4)];
         let [joins, full] = &Summary::of(runs.iter())[..] else { panic!("two figures") };
@@ -182,8 +208,15 @@ mod tests {
     }
 
     #[test]
+    fn of_few_runs_a_mean_says_nothing_and_of_many_it_does() {
+        let runs = |count| vec![report(vec![Figure::new("seeds with a cut", 0.0, Bar::MeanAtLeast(0.05))]); count];
+        let met = |count| Summary::of(runs(count).iter()).iter().all(Summary::is_met);
+        assert!(met(MANY - 1) && !met(MANY));
+    }
+
+    #[test]
     fn what_never_came_about_misses_its_bar() {
-        let never = report(vec![Figure::seconds("full", None, 10)]);
+        let never = report(vec![Figure::seconds("full", None, Bar::AtMost(10.0))]);
         assert_eq!(never.missed().count(), 1);
         let few = Figure::new("reached", 0.5, Bar::AtLeast(0.999));
         assert!(!few.is_met() && Bar::AtLeast(1.0).worse(3.0, 2.0) == 2.0);

@@ -2,8 +2,8 @@
 
 use circuit_sim::scenarios::{ALL, Options, Scenario, find};
 
-fn options(scenario: &Scenario, seed: u64) -> Options {
-    Options { seed, nodes: scenario.small, trace: false }
+fn options(scenario: &Scenario, seed: u64) -> Options<'static> {
+    Options { nodes: scenario.small, ..Options::of(seed) }
 }
 
 /// Seeds that showed a mistake, one for each.
@@ -17,11 +17,22 @@ const ONCE_FAILED: &[(&str, u64)] = &[
     ("channels", 2185),
     ("channels", 2958),
     ("channels", 7280),
+    ("channels", 9920),
     ("channels", 16607),
     ("members", 9),
     ("members", 70),
     ("members", 174),
     ("members", 838),
+    ("members", 115),
+    ("wan", 0),
+    ("flipflop", 0),
+    ("chaos", 6145),
+    ("chaos", 6768),
+    ("chaos", 9258),
+    ("chaos", 146),
+    ("chaos", 616),
+    ("chaos", 2826),
+    ("chaos", 8821),
 ];
 
 fn holds(scenario: &Scenario, seed: u64) {

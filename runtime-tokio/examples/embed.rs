@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         join.push(Target::from(url.parse::<Url>()?));
     }
     let listen = "127.0.0.1:0".parse()?;
-    let config = ServerConfig { listen, advertise: None, discover: None, join, key: key.clone(), var: None };
+    let config = ServerConfig { join, ..ServerConfig::new(listen, key.clone()) };
     let server = Server::start(config).await?;
     println!("{}", server.url());
 

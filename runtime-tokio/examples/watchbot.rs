@@ -1,40 +1,51 @@
-//! A program that spreads over a circuit and keeps itself alive there.
+//! A payload that is kept alive on a circuit, whichever process or server dies.
 //!
 //! ```text
-//! cargo run --example watchbot -- URL
+//! cargo run --example watchbot -- start URL COMMAND [ARGUMENT...]
+//! cargo run --example watchbot -- stop URL
 //! ```
 //!
-//! There is one bot on every server. Each sees to it that there is one on the
-//! next server, in the order of their ids: it starts it where there is none,
-//! starts it again when it dies, and looks for a new next whenever servers come
-//! and go. So the circle closes by itself, whatever is killed, while one bot is
-//! left. They report over a channel, and live until another one is closed.
+//! A bot runs on one server, the payload on another. When the payload dies, or
+//! its server, the bot starts it again. It keeps an heir, too, on another server,
+//! which waits for the bot's end and then takes its place. Nothing of it runs
+//! where this is typed.
 //!
-//! Ends when its input does. `CIRCUIT_HMAC` names a file with the circuit's
-//! key; this program must be at the same place on all servers.
+//! `CIRCUIT_HMAC` names a file with the circuit's key; that and this program must
+//! be at the same place on all servers.
 
-use std::{env, error::Error, io, path::Path};
+use std::{env, error::Error, path::Path, time::Duration};
 
 use circuit_core::{
-    ErrorKind, Url,
-    wire::op::{Member, ProcSpec, Source, StdinSpec},
+    ServerId, Url,
+    wire::op::{Member, ProcSpec, StdinSpec},
 };
 use circuit_tokio::{
     Circuit, Dial,
     client::{Anchor, Proc},
     read_key,
 };
-use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// What stands somewhere while all is to end.
+const MARK: &str = "stop";
+/// How soon the only server looks whether there is another.
+const ALONE: Duration = Duration::from_secs(1);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let args: Vec<String> = env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match &args[..] {
-        [url] => start(dial(url).await?).await,
-        [bot, url, home] if bot == "bot" => live(dial(url).await?, home).await,
-        _ => Err("say the URL of a server".into()),
+        ["start", url, command @ ..] if !command.is_empty() => start(dial(url).await?, command).await,
+        ["stop", url] => stop(dial(url).await?).await,
+        ["bot", url, number, before, command @ ..] => {
+            let circuit = dial(url).await?;
+            let bot = Bot { here: circuit.dial_in(), circuit, number: number.parse()?, command };
+            bot.live(before).await
+        }
+        _ => Err("say start URL COMMAND [ARGUMENT...], or stop URL".into()),
     }
 }
 
@@ -46,104 +57,134 @@ async fn dial(url: &str) -> Result<Circuit> {
     Ok(Circuit::dial(dial).await?)
 }
 
-/// What the user runs: makes the two channels, starts the first bot, and tells
-/// what the bots report.
-async fn start(circuit: Circuit) -> Result<()> {
-    let home = circuit.server(circuit.dial_in()).walk(&format!("watchbot-{}", std::process::id()))?;
-    let reports = home.walk("reports")?.make_chan(64).await?;
-    let done = home.walk("done")?.make_chan(0).await?;
+/// Begins, and returns: the first bot is on the server that was dialled.
+async fn start(circuit: Circuit, command: &[&str]) -> Result<()> {
+    let here = circuit.dial_in();
     let members = circuit.members().await?.members;
-    let first = members.first().ok_or("there is no server")?;
-    keep(&circuit, first, &home.path()).await?;
-    let mut input = spawn_blocking(|| io::copy(&mut io::stdin(), &mut io::sink()));
-    loop {
-        tokio::select! {
-            report = reports.recv() => println!("{}", String::from_utf8_lossy(&report?.bytes().await?)),
-            _ = &mut input => break,
-        }
-    }
-    done.close().await?; // every bot hears it
-    while members_with_bots(&circuit, &home).await? > 0 {
-        tokio::task::yield_now().await;
-    }
-    reports.anchor().scrub().await?;
-    done.anchor().scrub().await?;
+    let member = members.iter().find(|member| member.id == here).ok_or("the server has left")?;
+    // Nobody comes before the first: what is not there is not waited for.
+    let nobody = circuit.server(here).walk("watchbot/bot-0")?.path();
+    let spec = bot(member, 1, &nobody, command)?;
+    circuit.server(here).walk("watchbot/bot-1")?.make_proc(&spec).await?;
     circuit.close().await;
     Ok(())
 }
 
-async fn members_with_bots(circuit: &Circuit, home: &Anchor) -> Result<usize> {
-    let place = place(&home.path())?;
-    let all = circuit.anchor("/")?.view_all().await?;
-    Ok(all.iter().filter(|entry| entry.anchor.path().ends_with(&place)).count())
-}
-
-/// A bot, which runs as a process of the server at its URL.
-async fn live(circuit: Circuit, home: &str) -> Result<()> {
-    let me = circuit.dial_in();
-    let reports = circuit.anchor(&format!("{home}/reports"))?.chan()?;
-    let done = circuit.anchor(&format!("{home}/done"))?.chan()?;
-    let at = circuit.server(me).walk(&format!("{}-events", place(home)?))?;
-    let events = match at.subscribe(Source::Both).await {
-        // A bot that was killed has left it behind.
-        Err(error) if error.kind == ErrorKind::AlreadyExists => at.subscription(Source::Both)?,
-        made => made?,
-    };
-    reports.send(format!("a bot lives on /{me}")).await?;
-    let work = async {
-        loop {
-            let members = circuit.members().await?.members;
-            let after = members.iter().find(|member| member.id > me);
-            let next = after.or(members.first()).filter(|member| member.id != me);
-            let twin = match next {
-                Some(next) => keep(&circuit, next, home).await.ok(),
-                None => None,
-            };
-            tokio::select! {
-                _ = ended(twin) => {}
-                event = events.next() => drop(event?),
-            }
+/// Ends all of it. There is a mark while that goes on: a bot that sees it ends,
+/// and what it has begun until then is ended here.
+async fn stop(circuit: Circuit) -> Result<()> {
+    let mark = circuit.server(circuit.dial_in()).walk(&format!("watchbot/{MARK}"))?.make_chan(0).await?;
+    // Servers are looked at one after the other, so that a bot can come where
+    // was none while the one that makes it goes: they are gone at the second look.
+    let mut unseen = 0;
+    while unseen < 2 {
+        let there = watchbot(&circuit).await?;
+        let are_bots = there.iter().any(|anchor| anchor.path().contains("/watchbot/bot-"));
+        unseen = if are_bots { 0 } else { unseen + 1 };
+        if let Some(payload) = named(&there, "payload") {
+            // Whoever waits for its end looks around then. It may have ended.
+            let _ = payload.scrub_and_kill().await;
         }
-    };
-    let result = tokio::select! {
-        never = work => never,
-        // Nothing is ever sent: it ends when it is closed, or gone.
-        _ = done.recv() => Ok(()),
-    };
-    events.anchor().scrub().await?;
+    }
+    mark.anchor().scrub().await?;
     circuit.close().await;
-    result
+    Ok(())
 }
 
-/// Waits until a bot has ended, or its server is lost; for ever if there is
-/// none.
-async fn ended(bot: Option<Proc>) {
-    match bot {
-        Some(bot) => drop(bot.wait().await),
+/// All that there is of it, wherever.
+async fn watchbot(circuit: &Circuit) -> Result<Vec<Anchor>> {
+    let all = circuit.anchor("/")?.view_all().await?.into_iter();
+    Ok(all.map(|entry| entry.anchor).filter(|anchor| anchor.path().contains("/watchbot/")).collect())
+}
+
+/// What has this name.
+fn named<'a>(there: &'a [Anchor], name: &str) -> Option<&'a Anchor> {
+    there.iter().find(|anchor| anchor.path().ends_with(&format!("/watchbot/{name}")))
+}
+
+/// Waits until a process has ended, or is lost with its server; for ever if there
+/// is none.
+async fn ended(process: Option<Proc>) {
+    match process {
+        Some(process) => drop(process.wait().await),
         None => std::future::pending().await,
     }
 }
 
-/// Has a bot on that server. An anchor holds one element, so of two that try
-/// to start one only one does.
-async fn keep(circuit: &Circuit, server: &Member, home: &str) -> Result<Proc> {
-    let url = Url { addr: server.addr, pid: 0, id: server.id };
-    let spec = ProcSpec {
+/// What starts a bot of this number on a server, which is to wait for the end of
+/// the process at `before`.
+fn bot(on: &Member, number: u64, before: &str, command: &[&str]) -> Result<ProcSpec> {
+    let url = Url { addr: on.addr, pid: 0, id: on.id }.to_string();
+    let number = number.to_string();
+    let args = ["bot", &url, &number, before].into_iter().chain(command.iter().copied());
+    Ok(ProcSpec {
         path: env::current_exe()?.display().to_string(),
-        args: vec!["bot".to_owned(), url.to_string(), home.to_owned()],
+        args: args.map(str::to_owned).collect(),
         env: env::var("CIRCUIT_HMAC").map(|file| format!("CIRCUIT_HMAC={file}")).into_iter().collect(),
         scrub: true,
         stdin: StdinSpec::Null,
         ..ProcSpec::default()
-    };
-    let at = circuit.server(server.id).walk(&place(home)?)?;
-    match at.make_proc(&spec).await {
-        Err(error) if error.kind == ErrorKind::AlreadyExists => Ok(at.proc()?),
-        made => Ok(made?),
-    }
+    })
 }
 
-/// The name of every bot that belongs to one `home`.
-fn place(home: &str) -> Result<String> {
-    Ok(home.rsplit_once('/').ok_or("no path")?.1.to_owned() + "-bot")
+struct Bot<'a> {
+    circuit: Circuit,
+    here: ServerId,
+    number: u64,
+    command: &'a [&'a str],
+}
+
+impl Bot<'_> {
+    /// Waits for the end of the one before, and keeps payload and heir from then on.
+    async fn live(self, before: &str) -> Result<()> {
+        // Its end, or its loss; or it has ended long ago.
+        let _ = self.circuit.anchor(before)?.proc()?.wait().await;
+        let heir = self.number + 1;
+        let mine = self.circuit.server(self.here).walk(&format!("watchbot/bot-{}", self.number))?.path();
+        loop {
+            let there = watchbot(&self.circuit).await?;
+            if named(&there, MARK).is_some() {
+                break;
+            }
+            let payload = self.have(&there, "payload", |_| Ok(self.payload())).await?;
+            let heir = self.have(&there, &format!("bot-{heir}"), |on| bot(on, heir, &mine, self.command)).await?;
+            // Until one of them ends, or is lost with its server.
+            let alone = payload.is_none() && heir.is_none();
+            tokio::select! {
+                () = ended(payload) => {}
+                () = ended(heir) => {}
+                () = sleep(ALONE), if alone => {}
+            }
+        }
+        self.circuit.close().await;
+        Ok(())
+    }
+
+    fn payload(&self) -> ProcSpec {
+        let [path, args @ ..] = self.command else { return ProcSpec::default() };
+        let args = args.iter().map(|&arg| arg.to_owned()).collect();
+        ProcSpec { path: (*path).to_owned(), args, scrub: true, stdin: StdinSpec::Null, ..ProcSpec::default() }
+    }
+
+    /// What has this name, wherever it is; if it is nowhere, it is started on any
+    /// server but this.
+    async fn have(
+        &self,
+        there: &[Anchor],
+        name: &str,
+        spec: impl Fn(&Member) -> Result<ProcSpec>,
+    ) -> Result<Option<Proc>> {
+        if let Some(found) = named(there, name) {
+            return Ok(Some(found.proc()?));
+        }
+        for member in self.circuit.members().await?.members {
+            let place = self.circuit.server(member.id).walk(&format!("watchbot/{name}"))?;
+            if member.id != self.here
+                && let Ok(process) = place.make_proc(&spec(&member)?).await
+            {
+                return Ok(Some(process));
+            }
+        }
+        Ok(None)
+    }
 }

@@ -3,29 +3,34 @@
 use std::{
     io,
     net::SocketAddr,
-    path::PathBuf,
+    num::NonZero,
+    path::{Path, PathBuf},
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    thread,
 };
 
 use circuit_core::{
-    Incarnation, Rng, Target, Url,
+    Incarnation, Target, Url,
     discovery::{Announcer, Group, Reach, dialable},
+    elements::ContainerRules,
     node::{Config, Snapshot},
     session::{ClusterKey, Credentials, StaticKey},
 };
 use tokio::{
+    runtime::{Builder, Runtime},
     sync::{mpsc, oneshot},
     task::JoinHandle,
 };
 
 use crate::{
-    Host, LocalHost, Net, TokioNet, discovery,
+    Host, LocalHost, Net, Outside, TokioNet, discovery,
     driver::{Driver, Question},
     journal::Journal,
-    keys::system_rng,
     state::{Identity, StateDir},
 };
+
+/// More threads than this find little to do.
+const MAX_WORKERS: usize = 4;
 
 /// What a server is started with.
 #[derive(Clone, Debug)]
@@ -44,6 +49,45 @@ pub struct ServerConfig {
     /// Where it keeps who it is and what it did; without, every start is a new
     /// server.
     pub var: Option<PathBuf>,
+    /// Which containers it makes, and by which engine; without, none.
+    pub containers: Option<ContainerRules>,
+    /// The program that keeps processes which are to outlive the server, and have
+    /// the same server find them at its next start: it is run as `PROGRAM keeper
+    /// FOLDER`, and calls [`keep`](crate::keep) with that folder. Without it, or
+    /// without `var`, no process is kept.
+    pub keeper: Option<PathBuf>,
+}
+
+impl ServerConfig {
+    /// A server of the circuit with that key, which listens there and joins
+    /// nobody, and of which nothing stays.
+    pub const fn new(listen: SocketAddr, key: ClusterKey) -> Self {
+        Self {
+            listen,
+            advertise: None,
+            discover: None,
+            join: Vec::new(),
+            key,
+            var: None,
+            containers: None,
+            keeper: None,
+        }
+    }
+}
+
+/// The runtime for a program that is a server and little else: one thread where
+/// there are two processors or fewer, as handing frames from one to the other
+/// costs more there than encrypting them apart brings; else some of them.
+///
+/// # Errors
+/// Those of the operating system.
+pub fn runtime() -> io::Result<Runtime> {
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut builder = match processors {
+        ..=2 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder.worker_threads((processors - 1).clamp(1, MAX_WORKERS)).enable_all().build()
 }
 
 /// A server that runs. It is stopped when this is dropped, and gracefully with
@@ -64,27 +108,42 @@ impl Server {
     /// The address cannot be listened at, or the directory not used; the error
     /// says which.
     pub async fn start(config: ServerConfig) -> io::Result<Self> {
-        let mut rng = system_rng()?;
+        let mut outside = Outside::system()?;
         let state = config.var.as_deref().map(|path| in_dir(path, StateDir::lock(path))).transpose()?;
         let (identity, journal) = match &state {
             Some(state) => {
                 let journal = in_dir(state.path(), Journal::open(state.path()))?;
-                (in_dir(state.path(), state.identity(&mut rng))?, Some(Arc::new(journal)))
+                (in_dir(state.path(), state.identity(&mut outside.rng))?, Some(Arc::new(journal)))
             }
-            None => (Identity { key: StaticKey::generate(&mut rng), start: 1 }, None),
+            None => (Identity { key: StaticKey::generate(&mut outside.rng), start: 1 }, None),
         };
-        let parts = Parts { identity, seed: rng.seed(), wall: wall_clock };
-        let mut server = Self::start_with(TokioNet, LocalHost::new(journal), &config, parts).await?;
+        let own = Incarnation { id: identity.key.server_id(), start: identity.start };
+        let mut host = LocalHost::new(journal);
+        if let Some(state) = &state {
+            host = host.with_folder(state.processes());
+            if let Some(program) = &config.keeper {
+                host = in_dir(state.path(), host.with_keeper(program.clone()).await)?;
+            }
+        }
+        if let Some(rules) = &config.containers {
+            host = host.with_containers(own, rules.clone());
+        }
+        let mut server = Self::start_on(TokioNet, host, &config, identity, &outside).await?;
         server._state = state;
         Ok(server)
     }
 
-    /// Starts a server on any network and machine.
-    pub(crate) async fn start_with<N: Net, H: Host>(
+    /// Starts a server on any network and machine, within a tokio runtime. Its
+    /// directory is not looked at.
+    ///
+    /// # Errors
+    /// The address cannot be listened at.
+    pub async fn start_on<N: Net, H: Host>(
         net: N,
-        host: H,
+        mut host: H,
         config: &ServerConfig,
-        parts: Parts,
+        identity: Identity,
+        outside: &Outside,
     ) -> io::Result<Self> {
         let listener = net
             .listen(config.listen)
@@ -95,20 +154,20 @@ impl Server {
             Some(addr) => addr,
             None => dialable(listen, &net.interfaces()?),
         };
-        let credentials = Credentials::new(&config.key, parts.identity.key);
-        let id = credentials.server_id();
-        let start = parts.identity.start;
-        let (wall, seeds) = ((parts.wall)(), config.join.clone());
-        let node = Config { id, start, addr, wall, seeds, keeps_log: config.var.is_some() };
+        let credentials = Credentials::new(&config.key, identity.key);
+        let (id, start) = (credentials.server_id(), identity.start);
+        let (wall, seeds, containers) = ((outside.wall)(), config.join.clone(), config.containers.clone());
+        let (keeps_log, kept) = (config.var.is_some(), host.kept());
+        let node = Config { id, start, addr, wall, seeds, keeps_log, containers, kept };
         let (questions, to_answer) = mpsc::channel(16);
         let discovery = config.discover.map(|group| {
             let reach = Reach { listen, advertise: config.advertise };
-            let rng = Rng::new(parts.seed).fork("discovery");
+            let rng = outside.rng.fork("discovery");
             let own = Incarnation { id, start };
             let announcer = Announcer::new(circuit_core::discovery::Config { own, reach, group }, &config.key, rng);
-            discovery::announce(net.clone(), group, announcer, parts.wall, questions.clone())
+            discovery::announce(net.clone(), group, announcer, outside.wall, questions.clone())
         });
-        let driver = Driver::new(node, credentials, parts.seed, net, host, listener, to_answer);
+        let driver = Driver::new(node, credentials, &outside.rng, net, host, listener, to_answer);
         let task = tokio::spawn(driver.run());
         let url = Url { addr, pid: std::process::id(), id };
         Ok(Self { url, questions, task, discovery, _state: None })
@@ -151,20 +210,6 @@ impl Drop for Server {
     }
 }
 
-/// What a server is given besides its configuration.
-pub(crate) struct Parts {
-    pub(crate) identity: Identity,
-    pub(crate) seed: [u8; 32],
-    /// Tells microseconds since 1970.
-    pub(crate) wall: fn() -> u64,
-}
-
-/// Microseconds since 1970.
-pub(crate) fn wall_clock() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-}
-
-fn in_dir<T>(path: &std::path::Path, result: io::Result<T>) -> io::Result<T> {
+fn in_dir<T>(path: &Path, result: io::Result<T>) -> io::Result<T> {
     result.map_err(|error| io::Error::new(error.kind(), format!("cannot use {}: {error}", path.display())))
 }

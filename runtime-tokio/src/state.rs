@@ -4,6 +4,8 @@
 //! lock             held while the server runs; a dead server's is free again
 //! identity         the static key and the number of starts, mode 0600
 //! operations.log   what it executed
+//! processes/       what of their output is on disk, in files without names, and a
+//!                  folder for each that outlives the server, with its socket
 //! ```
 
 use std::{
@@ -38,7 +40,7 @@ pub struct Identity {
 #[derive(Debug)]
 pub struct StateDir {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl StateDir {
@@ -54,12 +56,17 @@ impl StateDir {
             let held = errno == rustix::io::Errno::WOULDBLOCK;
             if held { io::Error::other("another server is using it") } else { errno.into() }
         })?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), lock })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where it keeps what is of its processes.
+    pub fn processes(&self) -> PathBuf {
+        self.path.join("processes")
     }
 
     /// Reads who the server is, or makes it up, and counts this start; on disk
@@ -118,6 +125,14 @@ impl StateDir {
         file.sync_all()?;
         fs::rename(&fresh, path)?;
         File::open(&self.path)?.sync_all()
+    }
+}
+
+impl Drop for StateDir {
+    fn drop(&mut self) {
+        // A program that is just being started has the descriptor too, for a
+        // moment: closing this one alone would not free the directory.
+        let _ = flock(&self.lock, FlockOperation::Unlock);
     }
 }
 

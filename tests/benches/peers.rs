@@ -4,8 +4,8 @@
 //!
 //! Both sides of a row take turns, and what is printed are medians: of either
 //! side's rates, and of the ratios of each turn. Every client and every server
-//! of ours has a thread of its own with a runtime of its own, as their processes
-//! would have; the other servers are processes.
+//! of ours has the runtime that its process would have; the other servers are
+//! processes.
 //!
 //! `cargo bench -p circuit-tests --bench peers [-- turn pipelined long spawn]`
 
@@ -111,10 +111,12 @@ impl Home {
     fn start(key: &ClusterKey) -> Result<Self> {
         let (tell, told) = std::sync::mpsc::channel();
         let of = key.clone();
-        apart(async move || {
-            let mut server = circuit_tests::server(&of).await;
-            tell.send(server.url()).expect("somebody listens");
-            Server::ended(&mut server).await;
+        thread::spawn(move || {
+            circuit_tokio::runtime().expect("a runtime").block_on(async move {
+                let mut server = circuit_tests::server(&of).await;
+                tell.send(server.url()).expect("somebody listens");
+                Server::ended(&mut server).await;
+            });
         });
         Ok(Self { url: told.recv()?, key: key.clone() })
     }

@@ -55,12 +55,20 @@ impl Actor {
         self.lines.next_line().await?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
+    /// The number of its process.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn pid(&self) -> io::Result<u32> {
+        Ok(self.child.id().ok_or(io::ErrorKind::NotFound)?)
+    }
+
     /// The most memory that it ever had, in bytes.
     ///
     /// # Errors
     /// It has ended.
     pub fn peak(&self) -> io::Result<u64> {
-        peak(&self.child.id().ok_or(io::ErrorKind::NotFound)?.to_string())
+        peak(&self.pid()?.to_string())
     }
 }
 

@@ -1,8 +1,13 @@
 //! Servers and clients for tests that use real sockets.
 
 pub mod actor;
+pub mod engine;
+pub mod fleet;
 pub mod hops;
 pub mod proxy;
+pub mod serf;
+pub mod watch;
+pub mod wire;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -21,7 +26,7 @@ pub const fn loopback() -> SocketAddr {
 
 /// What a server on loopback is started with.
 pub fn config(key: &ClusterKey) -> ServerConfig {
-    ServerConfig { listen: loopback(), advertise: None, discover: None, join: Vec::new(), key: key.clone(), var: None }
+    ServerConfig::new(loopback(), key.clone())
 }
 
 /// A server on loopback.

@@ -15,14 +15,7 @@ fn group(number: u8) -> Group {
 }
 
 async fn server(group: Group, key: &ClusterKey) -> Server {
-    let config = ServerConfig {
-        listen: loopback(),
-        advertise: None,
-        discover: Some(group),
-        join: Vec::new(),
-        key: key.clone(),
-        var: None,
-    };
+    let config = ServerConfig { discover: Some(group), ..ServerConfig::new(loopback(), key.clone()) };
     Server::start(config).await.expect("a server")
 }
 
@@ -110,12 +103,9 @@ async fn a_client_goes_on_to_the_next_when_the_first_cannot_be_dialled() {
     let key = key();
     let nobody = "127.0.0.1:1".parse().expect("an address");
     let config = ServerConfig {
-        listen: loopback(),
         advertise: Some(nobody),
         discover: Some(group(7)),
-        join: Vec::new(),
-        key: key.clone(),
-        var: None,
+        ..ServerConfig::new(loopback(), key.clone())
     };
     let _lost = Server::start(config).await.expect("a server");
     let dial = Dial::discover(group(7)).within(Duration::from_secs(1)).key(key.clone());

@@ -1,11 +1,13 @@
 //! What a program is given when it is started.
 
+use std::path::PathBuf;
+
 use circuit_core::{
     ErrorKind,
-    wire::op::{Exit, How, ProcSpec},
+    wire::op::{Exit, How, OnServerExit, OutputSpec, ProcSpec},
 };
-use circuit_tests::{actor::Actor, client, key, server};
-use circuit_tokio::{Circuit, Dial, client::Anchor};
+use circuit_tests::{actor::Actor, client, config, key, server};
+use circuit_tokio::{Circuit, Dial, Server, ServerConfig, client::Anchor};
 
 /// The signals that have names; of the others the C library keeps some to itself.
 const NAMED: u64 = (1 << 31) - 1;
@@ -94,4 +96,29 @@ async fn no_program_outlives_a_server_that_was_killed() {
     while state().is_ok_and(|state| !state.contains(" Z ")) {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn a_process_that_cannot_be_kept_is_refused_with_the_reason() {
+    let key = key();
+    let folder = tempfile::tempdir().expect("a folder");
+    let var = Some(folder.path().to_owned());
+    for (var, keeper, says) in [
+        (None, Some("/bin/true"), "with -var"),
+        (var.clone(), None, "was told by which program"),
+        (var.clone(), Some("/nowhere/circuit"), "/nowhere/circuit, cannot be started"),
+        (var, Some("/bin/true"), "its keeper is none"),
+    ] {
+        let config = ServerConfig { var, keeper: keeper.map(PathBuf::from), ..config(&key) };
+        let server = Server::start(config).await.expect("a server");
+        let circuit = client(&server, &key).await;
+        let anchor = circuit.server(server.url().id).walk("p").expect("a path");
+        let (output, on_server_exit) = (OutputSpec::File, OnServerExit::Keep);
+        let refused = anchor.make_proc(&ProcSpec { output, on_server_exit, ..spec("/bin/cat", &[]) }).await;
+        let error = refused.expect_err("it is not kept");
+        assert!(error.kind == ErrorKind::Forbidden && error.detail.contains(says), "{error}");
+        server.stop().await;
+    }
+    let left = folder.path().join("processes").read_dir().expect("a folder").count();
+    assert_eq!(left, 0);
 }

@@ -23,6 +23,16 @@ fn names_are_in_any_case_and_null_is_nothing() {
 }
 
 #[test]
+fn what_happens_to_output_and_how_long_an_end_may_take_can_be_said() {
+    let text = r#"{"Path": "a", "Output": "drop", "Grace": "1m 500ms", "onserverexit": "keep"}"#;
+    let spec = proc(text).expect("a process");
+    assert_eq!((spec.output, spec.grace), (OutputSpec::Drop, Some(60_500_000)));
+    assert_eq!(spec.on_server_exit, OnServerExit::Keep);
+    let usual = proc(r#"{"Path": "a"}"#).expect("a process");
+    assert_eq!((usual.output, usual.grace), (OutputSpec::Block, None));
+}
+
+#[test]
 fn comments_and_last_commas_are_allowed() {
     let text = "// first\n{ /* a \" in it */ \"Path\": \"//a/*b*/\", // \"Dir\": 1\n\"Args\": [\"x,]\", \"\\\",\", /* , */ ], }";
     let spec = proc(text).expect("a process");
@@ -53,7 +63,12 @@ fn what_is_wrong_is_named() {
         ("{\"Path\": \"a\", \"Args\": \"b\"}", "Args: invalid type"),
         ("{\"Path\": \"a\", \"Args\": [1]}", "Args: invalid type"),
         ("{\"Path\": \"a\", \"Scrub\": \"yes\"}", "Scrub: invalid type"),
-        ("{\"Path\": \"a\", \"Stdin\": \"tty\"}", "\"tty\""),
+        ("{\"Path\": \"a\", \"Stdin\": \"tty\"}", "Stdin: \"tty\" is none of \"pipe\", \"null\""),
+        ("{\"Path\": \"a\", \"Output\": \"Drop\"}", "Output: \"Drop\" is none of \"block\", \"drop\", \"file\""),
+        ("{\"Path\": \"a\", \"Output\": true}", "Output: invalid type"),
+        ("{\"Path\": \"a\", \"Grace\": \"soon\"}", "Grace: \"soon\": expected number"),
+        ("{\"Path\": \"a\", \"OnServerExit\": \"live\"}", "OnServerExit: \"live\" is none of \"kill\", \"keep\""),
+        ("{\"Path\": \"a\", \"Grace\": 5}", "Grace: invalid type"),
         ("{\"Path\": \"\\ud800\"}", "hex escape"),
         ("\u{feff}{\"Path\": \"a\"}", "byte order mark"),
         ("{\"Path\": \"a\"}\n\n/* ...", "begins in line 3"),

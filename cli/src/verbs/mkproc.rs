@@ -16,7 +16,11 @@ use crate::{
 ///
 /// The description is JSON, as {"Path": "/bin/ls", "Args": ["/"], "Dir": "/tmp", "Env": ["A=b"]}.
 /// Only Path is needed. Scrub: true removes the element when the process ends; Stdin: "null" gives
-/// it nothing to read.
+/// it nothing to read. Output says what happens when nobody reads: "block", which is usual, keeps
+/// 1 MiB and then makes the process wait, "drop" forgets the oldest, "file" keeps 1 GiB on disk.
+/// Grace: "2s" is how long scrub -kill lets it take to end. OnServerExit: "keep", which needs
+/// Output: "file" and a server with -var, lets it outlive its server, which finds it at its next
+/// start with the same -var.
 #[derive(Args, Debug)]
 pub(crate) struct Mkproc {
     /// Where it is to stand: beneath the server that runs it

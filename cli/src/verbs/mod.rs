@@ -2,11 +2,15 @@
 
 pub(crate) mod chan;
 pub(crate) mod demo;
+pub(crate) mod dns;
 pub(crate) mod join;
+pub(crate) mod keeper;
 pub(crate) mod keygen;
 pub(crate) mod log;
 pub(crate) mod ls;
+pub(crate) mod mkdkr;
 pub(crate) mod mkproc;
+pub(crate) mod mkselect;
 pub(crate) mod output;
 pub(crate) mod peek;
 pub(crate) mod recv;
@@ -28,6 +32,7 @@ use crate::{args::Verb, dial::on_circuit, fault::Fault};
 pub(crate) fn run(verb: Verb) -> Result<u8, Fault> {
     match verb {
         Verb::Start(verb) => verb.run(),
+        Verb::Keeper(verb) => verb.run(),
         Verb::Keygen(verb) => verb.run(),
         Verb::Demo(verb) => verb.run(),
         Verb::Join(verb) => on_circuit(verb),
@@ -38,6 +43,7 @@ pub(crate) fn run(verb: Verb) -> Result<u8, Fault> {
         Verb::Peek(verb) => on_circuit(verb),
         Verb::Scrub(verb) => on_circuit(verb),
         Verb::Mkproc(verb) => on_circuit(verb),
+        Verb::Mkdkr(verb) => on_circuit(verb),
         Verb::Stdin(verb) => on_circuit(verb),
         Verb::Stdout(verb) => on_circuit(verb),
         Verb::Stderr(verb) => on_circuit(verb),
@@ -48,6 +54,10 @@ pub(crate) fn run(verb: Verb) -> Result<u8, Fault> {
         Verb::Send(verb) => on_circuit(verb),
         Verb::Recv(verb) => on_circuit(verb),
         Verb::Close(verb) => on_circuit(verb),
+        Verb::Mkselect(verb) => on_circuit(verb),
+        Verb::Mkdns(verb) => on_circuit(verb),
+        Verb::Set(verb) => on_circuit(verb),
+        Verb::Unset(verb) => on_circuit(verb),
         Verb::MkJoin(verb) => on_circuit(verb),
         Verb::MkLeave(verb) => on_circuit(verb),
         Verb::Run(verb) => on_circuit(verb),

@@ -1,6 +1,6 @@
 //! `circuit stdout` and `circuit stderr`: what a process writes.
 
-use circuit_core::Error;
+use circuit_core::{Error, wire::op::Stdio};
 use circuit_tokio::client::Output;
 use clap::Args;
 
@@ -30,6 +30,10 @@ struct From {
     /// Where the process stands
     anchor: AnchorArg,
 
+    /// Leave out what it has written before
+    #[arg(long)]
+    from_end: bool,
+
     #[command(flatten)]
     format: FormatArgs,
 
@@ -43,9 +47,7 @@ impl OnCircuit for Stdout {
     }
 
     async fn run(self, client: &Client) -> Result<u8, Fault> {
-        let fault = tried("stdout", &self.from.anchor);
-        let process = client.anchor(&self.from.anchor)?.proc().map_err(&fault)?;
-        copy(process.stdout(), self.from.format, fault).await
+        self.from.run(client, Stdio::Out).await
     }
 }
 
@@ -55,9 +57,20 @@ impl OnCircuit for Stderr {
     }
 
     async fn run(self, client: &Client) -> Result<u8, Fault> {
-        let fault = tried("stderr", &self.from.anchor);
-        let process = client.anchor(&self.from.anchor)?.proc().map_err(&fault)?;
-        copy(process.stderr(), self.from.format, fault).await
+        self.from.run(client, Stdio::Err).await
+    }
+}
+
+impl From {
+    async fn run(self, client: &Client, of: Stdio) -> Result<u8, Fault> {
+        let fault = tried(if of == Stdio::Out { "stdout" } else { "stderr" }, &self.anchor);
+        let process = client.anchor(&self.anchor)?.proc().map_err(&fault)?;
+        let output = match (self.from_end, of) {
+            (true, of) => process.tail(of),
+            (false, Stdio::Out) => process.stdout(),
+            (false, Stdio::Err) => process.stderr(),
+        };
+        copy(output, self.format, fault).await
     }
 }
 
@@ -70,7 +83,7 @@ async fn copy(mut output: Output, format: FormatArgs, fault: impl Fn(Error) -> F
     out.end_of_pieces().await?;
     let missed = output.finish().await.map_err(&fault)?;
     if missed > 0 {
-        warn(&format!("{missed} bytes of it had been read by others and were no longer kept"));
+        warn(&format!("{missed} bytes of it were no longer kept: others had read them, or it did not wait"));
     }
     Ok(0)
 }

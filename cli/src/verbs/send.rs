@@ -39,7 +39,7 @@ impl OnCircuit for Send {
             return try_send(&channel, &fault).await;
         }
         let mut sending = channel.sender();
-        match feed(&mut sending).await? {
+        match feed(tokio::io::stdin(), &mut sending).await? {
             Some(answer) => answer.map(drop).map_err(&fault)?,
             None => sending.sent().await.map(drop).map_err(&fault)?,
         }
@@ -59,7 +59,7 @@ async fn try_send(channel: &Chan, fault: &impl Fn(Error) -> Fault) -> Result<u8,
     }
     let mut sending = channel.try_sender();
     sending.write(Bytes::from(first)).await.map_err(fault)?;
-    match feed(&mut sending).await? {
+    match feed(tokio::io::stdin(), &mut sending).await? {
         Some(answer) => answer.map(drop).map_err(fault)?,
         None => sending.sent().await.map(drop).map_err(fault)?,
     }

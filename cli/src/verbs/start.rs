@@ -6,10 +6,9 @@ use std::{
 };
 
 use circuit_core::{Target, Url, session::ClusterKey};
-use circuit_tokio::{Group, Server, ServerConfig};
+use circuit_tokio::{ContainerRules, Group, Server, ServerConfig};
 use clap::Args;
 use serde::Serialize;
-use tokio::runtime;
 use tracing::Level;
 
 use crate::{
@@ -53,14 +52,19 @@ pub(crate) struct Start {
     #[arg(long)]
     insecure: bool,
 
-    /// A directory for who this server is and what it did; without, every start
-    /// is a new server
+    /// A directory for who this server is, what it did, and the processes that
+    /// outlive it; without, every start is a new server
     #[arg(long, value_name = "DIR")]
     var: Option<PathBuf>,
 
-    /// Allow containers (not in this version)
-    #[arg(long)]
-    docker: bool,
+    /// Make containers, by the engine that listens at this socket
+    #[arg(long, value_name = "SOCKET", num_args = 0..=1, default_missing_value = "/var/run/docker.sock")]
+    docker: Option<String>,
+
+    /// Make containers that can do what they like with this machine: privileged
+    /// ones, in its namespaces, with the engine's socket
+    #[arg(long, requires = "docker")]
+    docker_unsafe: bool,
 
     #[command(flatten)]
     format: FormatArgs,
@@ -75,18 +79,9 @@ struct Started {
 impl Start {
     pub(crate) fn run(self) -> Result<u8, Fault> {
         logging::start(Level::INFO)?;
-        self.refuse_what_is_missing()?;
-        let runtime = runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Fault::failed(format!("no runtime: {}", plain(&error))))?;
+        let runtime =
+            circuit_tokio::runtime().map_err(|error| Fault::failed(format!("no runtime: {}", plain(&error))))?;
         runtime.block_on(self.serve())
-    }
-
-    /// What can be asked for and does not work yet is never ignored.
-    fn refuse_what_is_missing(&self) -> Result<(), Fault> {
-        if self.docker {
-            return Err(Fault::usage("-docker: containers are not in this version").hint("start it without -docker"));
-        }
-        Ok(())
     }
 
     async fn serve(self) -> Result<u8, Fault> {
@@ -141,6 +136,10 @@ impl Start {
         let key = key.unwrap_or_else(ClusterKey::public);
         let join = self.join.iter().map(|url| Target::from(*url)).collect();
         let discover = self.discover.map_or_else(group_of_environment, |group| Ok(Some(group)))?;
-        Ok(ServerConfig { listen, advertise, discover, join, key, var: self.var.clone() })
+        let rules = |socket: &String| ContainerRules { socket: socket.clone(), all: self.docker_unsafe };
+        let containers = self.docker.as_ref().map(rules);
+        // The very same program, also when another has been put in its place.
+        let keeper = Some("/proc/self/exe".into());
+        Ok(ServerConfig { listen, advertise, discover, join, key, var: self.var.clone(), containers, keeper })
     }
 }

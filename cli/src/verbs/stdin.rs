@@ -28,7 +28,7 @@ impl OnCircuit for Stdin {
         let fault = tried("stdin", &self.anchor);
         let process = client.anchor(&self.anchor)?.proc().map_err(&fault)?;
         let mut sending = process.stdin();
-        let answer = match feed(&mut sending).await? {
+        let answer = match feed(tokio::io::stdin(), &mut sending).await? {
             Some(answer) => answer,
             None => sending.finish().await,
         };

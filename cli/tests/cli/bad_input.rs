@@ -50,7 +50,7 @@ fn a_bad_command_line_is_a_usage_error_before_anything_is_dialled() {
         ("join /X0000000000000001/a circuit://10.0.0.1:1/1/Q0000000000000001", "this is for a server"),
         ("suicide /X0000000000000001/a", "this is for a server"),
         ("stk /", "must be a server"),
-        ("start -docker", "not in this version"),
+        ("start -docker-unsafe", "--docker"),
         ("ls /", "there is no server to dial"),
         ("run", "<CMD>"),
         ("run /X0000000000000001 -all -- true", "cannot be used with"),

@@ -73,5 +73,5 @@ fn a_slow_reader_costs_no_memory_and_loses_nothing() {
 #[test]
 fn a_long_input_arrives_whole() {
     let bed = Bed::with_servers(1);
-    bed.ok("head -c 50000000 /dev/urandom > sent; circuit run -- cat < sent | cmp - sent");
+    bed.ok("head -c 50000000 /dev/urandom > sent; circuit run -i -- cat < sent | cmp - sent");
 }

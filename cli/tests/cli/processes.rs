@@ -67,3 +67,78 @@ fn removing_a_process_lets_it_go_on() {
     bed.ok("touch go");
     bed.until("cat gone", |text| text == "done\n");
 }
+
+#[test]
+fn removing_and_killing_ends_all_of_its_group() {
+    let bed = Bed::with_servers(1);
+    let stubborn = r#"{"Path": "/bin/sh", "Args": ["-c", "trap '' TERM; sleep 1000 & echo $!; wait"], "Grace": "5ms"}"#;
+    bed.fed("circuit mkproc $X/p", stubborn);
+    let child = bed.ok("circuit stdout $X/p | head -n 1");
+    bed.ok("circuit scrub -kill $X/p");
+    bed.until(&format!("kill -0 {} || echo gone", child.trim()), |said| said == "gone\n");
+    assert_eq!(bed.ok("circuit ls $X"), "");
+    // One that has ended, and left somebody behind who holds its output.
+    bed.fed("circuit mkproc $X/q", r#"{"Path": "/bin/sh", "Args": ["-c", "sleep 1000 & echo $!"]}"#);
+    bed.ok("circuit wait $X/q");
+    let child = bed.ok("circuit stdout $X/q | head -n 1");
+    bed.ok("circuit scrub -kill $X/q");
+    bed.until(&format!("kill -0 {} || echo gone", child.trim()), |said| said == "gone\n");
+}
+
+#[test]
+fn several_read_at_once_from_the_start_or_from_the_end() {
+    let bed = Bed::with_servers(1);
+    bed.fed("circuit mkproc $X/p", r#"{"Path": "/bin/sh", "Args": ["-c", "echo one; read line; echo $line"]}"#);
+    let readers: Vec<_> = ["a", "b"].map(|name| format!("circuit stdout $X/p > {name}")).into();
+    let mut readers: Vec<_> = readers.iter().map(|script| bed.command(script).spawn().expect("a shell")).collect();
+    for name in ["a", "b"] {
+        bed.until(&format!("cat {name}"), |text| text == "one\n");
+    }
+    readers.push(bed.command("circuit stdout -from-end $X/p > c").spawn().expect("a shell"));
+    bed.until("circuit peek -o json $X", |stat| stat.contains("\"Streams\":3"));
+    bed.ok("echo two | circuit stdin $X/p");
+    for mut reader in readers {
+        assert!(reader.wait().expect("its end").success());
+    }
+    assert_eq!(bed.ok("cat a b c"), "one\ntwo\none\ntwo\ntwo\n");
+    assert_eq!(bed.ok("circuit stdout $X/p; circuit stdout --from-end $X/p"), "one\ntwo\n");
+}
+
+#[test]
+fn a_process_whose_output_is_dropped_never_waits_and_readers_hear_what_they_missed() {
+    let bed = Bed::with_servers(1);
+    let script = "head -c 3000000 /dev/zero | tr '\\\\0' x; echo end";
+    let spec = format!(r#"{{"Path": "/bin/sh", "Args": ["-c", "{script}"], "Output": "drop", "Grace": "2s"}}"#);
+    bed.fed("circuit mkproc $X/p", &spec);
+    let end = bed.ok("circuit wait -o json $X/p");
+    assert!(end.contains(r#""Output":"drop","Grace":"2s"},"#) && end.contains("\"Code\":0"), "{end}");
+    let read = bed.sh("circuit stdout $X/p");
+    assert_eq!((read.status, read.stdout.len()), (0, 1 << 20), "{}", read.stderr);
+    assert!(read.stdout.ends_with("xend\n"));
+    let missed = 3_000_004 - (1 << 20);
+    assert!(read.stderr.contains(&format!("{missed} bytes of it were no longer kept")), "{}", read.stderr);
+}
+
+#[test]
+fn output_on_disk_is_whole_however_late_it_is_read_and_leaves_nothing() {
+    let mut bed = Bed::new();
+    bed.add("-hmac .hmac -a 127.0.0.1 -var var");
+    let script = "seq 300000; seq 300000 400000 >&2";
+    let spec = format!(r#"{{"Path": "/bin/sh", "Args": ["-c", "{script}"], "Output": "file"}}"#);
+    bed.fed("circuit mkproc $X/p", &spec);
+    // It would wait for ever if more than 1 MiB were not kept.
+    let end = bed.ok("circuit wait -o json $X/p");
+    assert!(end.contains(r#""Scrub":false,"Output":"file"}"#) && end.contains("\"Code\":0"), "{end}");
+    bed.ok("seq 300000 > out; seq 300000 400000 > err");
+    for _ in 0..2 {
+        bed.ok("circuit stdout $X/p | cmp - out");
+    }
+    bed.ok("circuit stderr $X/p | cmp - err");
+    bed.ok("circuit stdout $X/p | head -c 100000 > half; head -c 100000 out | cmp - half");
+    assert_eq!(bed.ok("ls -A var/processes; stat -c %a var/processes"), "700\n");
+    let pid = bed.server(0).pid();
+    let open = format!("ls -l /proc/{pid}/fd | grep -c /var/processes/ || true");
+    assert_eq!(bed.ok(&open), "2\n");
+    bed.ok("circuit scrub $X/p");
+    bed.until(&open, |open| open == "0\n");
+}

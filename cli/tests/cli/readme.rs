@@ -5,7 +5,7 @@
 use crate::support::Bed;
 
 /// What the README shows of a circuit that runs.
-pub(crate) const EXAMPLES: [fn(&Bed); 6] = [dialling, process, output, channel, listings, subscriptions];
+pub(crate) const EXAMPLES: [fn(&Bed); 7] = [dialling, process, output, channel, nameserver, listings, subscriptions];
 
 #[test]
 fn the_examples_work() {
@@ -69,6 +69,22 @@ fn channel(bed: &Bed) {
     bed.ok("circuit close $X/this/is/charlie");
     assert!(bed.ok("circuit peek $X/this/is/charlie").contains("\"Closed\": true"));
     bed.ok("circuit scrub $X/this/is/charlie");
+}
+
+fn nameserver(bed: &Bed) {
+    bed.ok("circuit mkdns $X/mydns");
+    let peeked = bed.ok("circuit peek $X/mydns");
+    let own = format!("{{\n\t\"Address\": \"{}:", bed.server(1).url.split(['/', ':']).nth(3).expect("a host"));
+    assert!(peeked.starts_with(&own) && peeked.ends_with("\",\n\t\"Records\": {}\n}\n"), "{peeked}");
+    bed.ok("circuit set $X/mydns \"miek.nl. 3600 IN MX 10 mx.miek.nl.\"");
+    bed.ok("circuit set $X/mydns \"miek.nl. 3600 IN MX 20 mx2.miek.nl.\"");
+    let peeked = bed.ok("circuit peek $X/mydns");
+    let records = "\t\"Records\": {\n\t\t\"miek.nl.\": [\n\t\t\t\"miek.nl.\\t3600\\tIN\\tMX\\t10 mx.miek.nl.\",\n\
+                   \t\t\t\"miek.nl.\\t3600\\tIN\\tMX\\t20 mx2.miek.nl.\"\n\t\t]\n\t}\n}\n";
+    assert!(peeked.ends_with(records), "{peeked}");
+    bed.ok("circuit unset $X/mydns miek.nl.");
+    assert!(bed.ok("circuit peek $X/mydns").ends_with("\"Records\": {}\n}\n"));
+    bed.ok("circuit scrub $X/mydns");
 }
 
 fn listings(bed: &Bed) {
@@ -140,7 +156,7 @@ fn the_help_screen_lists_the_verbs() {
     let bed = Bed::new();
     let help = bed.ok("circuit help");
     let verbs = "start keygen join suicide stk log ls peek scrub mkproc stdin stdout stderr signal wait waitall \
-                 mkchan send recv close mk@join mk@leave run";
+                 mkchan send recv close mkdns set unset mk@join mk@leave run";
     for verb in verbs.split(' ') {
         assert!(help.lines().any(|line| line.trim_start().starts_with(&format!("{verb} "))), "{verb}: {help}");
         let more = bed.ok(&format!("circuit help {verb}"));

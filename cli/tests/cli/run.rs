@@ -12,7 +12,7 @@ use crate::support::{Bed, send};
 #[test]
 fn a_command_is_fed_read_and_its_status_returned() {
     let bed = Bed::with_servers(1);
-    let done = bed.fed("circuit run -- sh -c 'cat; echo wrong >&2; exit 7'", "from here");
+    let done = bed.fed("circuit run -i -- sh -c 'cat; echo wrong >&2; exit 7'", "from here");
     assert_eq!((done.status, done.stdout.as_str(), done.stderr.as_str()), (7, "from here", "wrong\n"));
     assert_eq!(bed.ok("circuit run $X -- echo -all --"), "-all --\n");
     assert_eq!(bed.ok("circuit ls $X"), "", "nothing is left");
@@ -33,7 +33,7 @@ fn the_status_is_as_a_shell_has_it() {
 #[test]
 fn a_command_that_does_not_read_ends_though_there_is_input() {
     let bed = Bed::with_servers(1);
-    let mut child = bed.command("circuit run -- echo hi").stdin(Stdio::piped()).spawn().expect("a shell");
+    let mut child = bed.command("circuit run -i -- echo hi").stdin(Stdio::piped()).spawn().expect("a shell");
     let held = child.stdin.take();
     let done = child.wait_with_output().expect("its end");
     assert_eq!((done.status.code(), done.stdout), (Some(0), b"hi\n".to_vec()));
@@ -46,7 +46,7 @@ fn a_command_that_reads_no_more_is_not_at_fault() {
     let gates = ["one", "two"].map(|name| bed.path().join(name).display().to_string());
     bed.ok(&format!("mkfifo {} {}", gates[0], gates[1]));
     let script = format!("cat {}; exec 0<&-; echo ready; cat {}", gates[0], gates[1]);
-    let mut child = bed.command(&format!("yes | circuit run -- sh -c '{script}'")).spawn().expect("a shell");
+    let mut child = bed.command(&format!("yes | circuit run -i -- sh -c '{script}'")).spawn().expect("a shell");
     let mut output = BufReader::new(child.stdout.take().expect("its output"));
     let mut line = String::new();
     // It is fed, and does not read; then it never will.
@@ -72,6 +72,18 @@ fn on_several_each_line_has_its_server_and_the_worst_status_counts() {
     assert_eq!(lines, expected);
     assert_eq!(done.status, 1, "{done:?}");
     assert_eq!(bed.ok("circuit run -all -- echo hi"), format!("{x}: hi\n"));
+}
+
+#[test]
+fn each_of_several_is_given_all_of_the_input() {
+    let bed = Bed::with_servers(1);
+    let x = bed.anchor().trim_start_matches('/');
+    bed.ok("head -c 3000000 /dev/urandom > sent");
+    let sum = bed.ok("cksum < sent");
+    let folded = bed.ok("circuit run -i -b $X/a $X/b -- cksum < sent");
+    assert_eq!(folded, format!("== {x}/a {x}/b\n{sum}"));
+    let none = bed.ok("circuit run $X/a $X/b -b -- cat < sent");
+    assert_eq!(none, "", "without -i there is nothing to read");
 }
 
 #[test]
@@ -111,7 +123,7 @@ fn an_interrupt_goes_to_the_command_and_a_second_kills_it() {
     // Whom the command has started may hold its output open; this one until now.
     let child = format!("trap '' INT; echo ready; tail -f --pid={} /dev/null; true", std::process::id());
     for (script, status) in [("echo ready; exec cat", 130), ("trap '' INT; echo ready; exec cat", 137), (&child, 137)] {
-        let mut command = bed.command(&format!("exec circuit run -- sh -c \"{script}\""));
+        let mut command = bed.command(&format!("exec circuit run -i -- sh -c \"{script}\""));
         let mut child = command.stdin(Stdio::piped()).spawn().expect("a shell");
         let mut output = BufReader::new(child.stdout.take().expect("its output"));
         let mut line = String::new();
@@ -138,7 +150,7 @@ fn an_interrupt_goes_to_the_command_and_a_second_kills_it() {
 #[test]
 fn input_that_cannot_be_read_is_an_error() {
     let bed = Bed::with_servers(1);
-    bed.fails("circuit run -- cat < /", 125, "standard input: is a directory");
+    bed.fails("circuit run -i -- cat < /", 125, "standard input: is a directory");
     assert_eq!(bed.ok("circuit ls $X"), "", "nothing is left");
 }
 

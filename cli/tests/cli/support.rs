@@ -23,7 +23,7 @@ pub(crate) struct Bed {
 pub(crate) struct Hosts {
     pub(crate) servers: String,
     pub(crate) clients: String,
-    pub(crate) listen: &'static str,
+    pub(crate) listen: String,
 }
 
 /// A server, which is killed when this is dropped.
@@ -77,7 +77,7 @@ impl Bed {
 
     /// The option for where servers listen.
     pub(crate) fn listen(&self) -> String {
-        format!("-a {}", self.hosts.as_ref().map_or("127.0.0.1", |hosts| hosts.listen))
+        format!("-a {}", self.hosts.as_ref().map_or("127.0.0.1", |hosts| &hosts.listen))
     }
 
     /// The option that joins the first server, if there is one.
@@ -214,6 +214,11 @@ fn done(output: &Output) -> Done {
 impl Server {
     pub(crate) fn signal(&self, signal: Signal) {
         send(&self.child, signal);
+    }
+
+    /// The number of its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// The port where it listens.

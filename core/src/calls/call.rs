@@ -45,12 +45,13 @@ pub(super) struct Call {
 type Out = VecDeque<Output>;
 
 impl Call {
-    /// A call for `op`, whose outbound stream may be sent up to `limit`.
-    pub(super) fn new(key: CallKey, op: &Op, since: Instant, limit: u64) -> Self {
+    /// A call for `op`, about `path`, whose outbound stream may be sent up to
+    /// `limit`.
+    pub(super) fn new(key: CallKey, op: &Op, path: Path, since: Instant, limit: u64) -> Self {
         Self {
             key,
             verb: op.verb(),
-            path: op.path(),
+            path,
             since,
             has_deadline: false,
             logged: op.is_logged(),

@@ -16,7 +16,7 @@ use super::{
     stream::{Piece, Refused},
 };
 use crate::{
-    Error, ErrorKind, Instant,
+    Error, ErrorKind, Instant, Path,
     wire::{
         call::ToClient,
         op::{Op, Reply},
@@ -33,6 +33,8 @@ pub(super) struct Registration {
     pub(super) way: Option<Way>,
     pub(super) attempt: u32,
     pub(super) calls: BTreeMap<u64, Box<Call>>,
+    /// Where the last call went: mostly the next goes there too, and shares it.
+    recent: Path,
     /// Calls whose answers have come, and that are never executed again.
     answered: Intervals,
 }
@@ -52,7 +54,7 @@ type Out = VecDeque<Output>;
 impl Registration {
     pub(super) fn new(id: u64, client: u128, label: Arc<str>) -> Self {
         let (calls, answered) = (BTreeMap::new(), Intervals::default());
-        Self { id, client, label, way: None, attempt: 0, calls, answered }
+        Self { id, client, label, way: None, attempt: 0, calls, recent: Path::root(), answered }
     }
 
     /// The call, unless it was answered.
@@ -67,6 +69,10 @@ impl Registration {
             return;
         }
         let (way, full) = (self.way, self.calls.len() >= MAX_CALLS);
+        let path = op.path();
+        if path != self.recent {
+            self.recent = path;
+        }
         let key = CallKey { registration: self.id, seq };
         let call = match self.calls.entry(seq) {
             Entry::Occupied(known) => {
@@ -85,7 +91,7 @@ impl Registration {
                 let result = Err(Error::new(ErrorKind::QuotaExceeded, "too many calls are open"));
                 return send(way, ToClient::Answer { seq, result }, out);
             }
-            Entry::Vacant(new) => new.insert(Box::new(Call::new(key, &op, now, limit))),
+            Entry::Vacant(new) => new.insert(Box::new(Call::new(key, &op, self.recent.clone(), now, limit))),
         };
         match call.input.receive(0, input, ended) {
             Ok((input, ended)) => {

@@ -86,11 +86,12 @@ impl Call {
 
     /// Whether, without an answer, nobody can say what came of it: it was sent,
     /// and it changes something. A receive changes nothing before its message
-    /// is acknowledged.
+    /// is acknowledged, a clause of a select nothing before it is told to.
     pub(super) fn is_unknowable(&self) -> bool {
         let acknowledged = self.output.is_ended() && self.output.acked() > self.output.received();
+        let untold = self.op.takes_effect_when_told() && self.input.written() == 0;
         let harmless = self.op.is_read() || self.op.takes_effect_when_read() && !acknowledged;
-        self.sent && !harmless
+        self.sent && !harmless && !untold
     }
 
     /// Whether its caller has something of an answer that the next one would

@@ -53,8 +53,12 @@ impl Connection {
         }
     }
 
-    /// The server named others that could be dialled.
+    /// The server named others that could be dialled, perhaps not for the first
+    /// time. One that has only just started knows of none, and that is no news.
     pub(super) fn learn(&mut self, hello: &Hello) {
+        if hello.others.is_empty() {
+            return;
+        }
         let others = hello.others.iter().take(MAX_OTHERS);
         self.learnt = others.map(|&(id, addr)| Target { addr, expect: Some(id) }).collect();
     }

@@ -280,6 +280,34 @@ fn when_the_dial_in_server_is_lost_another_that_it_named_is_dialled() {
 }
 
 #[test]
+fn whom_a_client_may_dial_it_learns_anew_and_a_server_that_knows_nobody_takes_nothing_back() {
+    let mut rig = Rig::new();
+    rig.call(HOST, close());
+    let addr = |last: u8| ([10, 0, 0, last], 7).into();
+    let hello = |others| Frame::Hello(Hello { epoch: crate::Epoch::default(), addr: addr(1), others });
+    let dialled = |rig: &mut Rig| {
+        let mut dialled = Vec::new();
+        for _ in 0..5 {
+            rig.client.handle_down(rig.now);
+            rig.pass(Duration::from_secs(2));
+            let is_dial = |output| matches!(output, Output::Dial(_)).then_some(output);
+            dialled.extend(rig.drain().into_iter().filter_map(is_dial));
+        }
+        move |last| dialled.contains(&Output::Dial(Target { addr: addr(last), expect: Some(ServerId(last.into())) }))
+    };
+    rig.up(DIAL_IN);
+    rig.client.handle_frame(rig.now, hello(vec![(HOST, addr(2))]));
+    assert!(dialled(&mut rig)(2));
+    rig.up(HOST);
+    rig.client.handle_frame(rig.now, hello(vec![]));
+    assert!(dialled(&mut rig)(2), "it is not forgotten");
+    rig.up(DIAL_IN);
+    rig.client.handle_frame(rig.now, hello(vec![(ServerId(3), addr(3))]));
+    let last = dialled(&mut rig);
+    assert!(last(3) && !last(2));
+}
+
+#[test]
 fn a_server_that_gives_no_sign_while_calls_wait_is_left() {
     let mut rig = Rig::new();
     rig.call(HOST, close());

@@ -155,7 +155,6 @@ impl Client {
             return;
         };
         let tell = found.untold_count >= TELL_AFTER;
-        let first = found.untold_count == 1;
         // Hosts know paths beneath themselves only.
         let result = result.map_err(|error| error.at(call.place(host)));
         if call.reported && self.calls.contains_key(&call.id) {
@@ -169,8 +168,10 @@ impl Client {
         self.front.finish(&mut call, result);
         if tell {
             self.send_answered(host);
-        } else if first {
-            self.front.timers.set(Timer::Answered(host), Some(now + TELL_WITHIN));
+        } else {
+            // Not with the first alone: that may have been a call that was never
+            // sent, of which nobody has to hear.
+            self.front.set_unless_set(Timer::Answered(host), now + TELL_WITHIN);
         }
     }
 }

@@ -64,15 +64,21 @@ impl ser_flavors::Flavor for Compare<'_> {
 }
 
 /// Reads a slice and remembers how far it came, also when it fails.
+///
+/// It also sees whether any number may be written longer than it need be: the
+/// last byte of such a one is 0, and the one before says that more follows. Two
+/// such bytes need not be a number, so what follows from it is a closer look.
 pub(super) struct Track<'de> {
     rest: &'de [u8],
     at: &'de Cell<usize>,
+    goes_on: bool,
+    suspect: &'de Cell<bool>,
 }
 
 impl<'de> Track<'de> {
     /// The cell lives as long as the bytes: the caller's stack frame.
-    pub(super) fn new<'a: 'de>(bytes: &'a [u8], at: &'de Cell<usize>) -> Self {
-        Self { rest: bytes, at }
+    pub(super) fn new<'a: 'de>(bytes: &'a [u8], at: &'de Cell<usize>, suspect: &'de Cell<bool>) -> Self {
+        Self { rest: bytes, at, goes_on: false, suspect }
     }
 }
 
@@ -84,6 +90,10 @@ impl<'de> de_flavors::Flavor<'de> for Track<'de> {
         let (&first, rest) = self.rest.split_first().ok_or(Error::DeserializeUnexpectedEnd)?;
         self.rest = rest;
         self.at.set(self.at.get() + 1);
+        if self.goes_on && first == 0 {
+            self.suspect.set(true);
+        }
+        self.goes_on = first >= 0x80;
         Ok(first)
     }
 

@@ -23,6 +23,9 @@ where
     from.deserialize_seq(Items::<T, MAX>(PhantomData))
 }
 
+/// Room for so many items is made at once, whether they come or not.
+const FEW: usize = 16;
+
 struct Items<T, const MAX: usize>(PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for Items<T, MAX> {
@@ -33,7 +36,7 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for Items<T, MAX> 
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
-        let mut list = Vec::new();
+        let mut list = Vec::with_capacity(items.size_hint().unwrap_or(0).min(FEW));
         while let Some(item) = items.next_element()? {
             if list.len() == MAX {
                 return Err(de::Error::custom("a list over its limit"));

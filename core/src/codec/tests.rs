@@ -67,9 +67,8 @@ proptest! {
     }
 
     #[test]
-    fn a_value_cut_short_never_reads(value in sample(), cut in 0_usize..40) {
+    fn a_value_cut_short_never_reads(value in sample(), cut: prop::sample::Index) {
         let bytes = encoded(&value);
-        prop_assume!(cut < bytes.len());
-        prop_assert!(decode_whole::<Sample>(&bytes[..cut]).is_err());
+        prop_assert!(decode_whole::<Sample>(&bytes[..cut.index(bytes.len())]).is_err());
     }
 }

@@ -5,7 +5,9 @@
 //! or an effect is for.
 
 pub mod channel;
+mod nameserver;
 mod process;
+mod select;
 mod subscription;
 
 use alloc::{
@@ -14,17 +16,24 @@ use alloc::{
     format,
 };
 
+use core::net::SocketAddr;
+
 use bytes::Bytes;
 
 use crate::{
     Error, ErrorKind, ServerId,
     calls::CallKey,
+    client,
     effect::{Effect, EffectEvent},
     membership::Event,
-    wire::op::{Kind, Op, Reply, Source, Stat},
+    wire::op::{Kind, Op, Reply, Side, Source, Stat},
 };
 use channel::{Channel, Ticket};
+use nameserver::Nameserver;
 use process::Process;
+pub use process::{ContainerRules, Kept, KeptOutput};
+pub use select::Order;
+use select::Select;
 use subscription::Subscription;
 
 /// An element, named apart from where it stands.
@@ -61,6 +70,16 @@ pub enum Output {
         /// What the sender may send.
         limit: u64,
     },
+    /// Something to do about the call that this server makes for a clause of a
+    /// select.
+    Order {
+        /// The select.
+        id: ElementId,
+        /// The clause.
+        clause: usize,
+        /// What.
+        order: Order,
+    },
     /// Something to do in the world.
     Effect(Effect),
     /// The element has ended by itself, or could not be made: its place is free.
@@ -78,17 +97,26 @@ pub struct Elements {
     /// there.
     callers: BTreeMap<CallKey, (ElementId, Ticket)>,
     subscriptions: BTreeSet<ElementId>,
+    /// Which containers are made, if any.
+    containers: Option<ContainerRules>,
     out: Out,
 }
 
 #[derive(Debug)]
 enum Element {
     Channel(Box<Channel>),
+    Nameserver(Box<Nameserver>),
     Process(Box<Process>),
+    Select(Box<Select>),
     Subscription(Box<Subscription>),
 }
 
 impl Elements {
+    /// No elements yet, on a host that makes containers by these rules, or none.
+    pub fn new(containers: Option<ContainerRules>) -> Self {
+        Self { containers, ..Self::default() }
+    }
+
     /// A command: make the element that `op` describes, under a new `id`.
     pub fn make(&mut self, key: CallKey, id: ElementId, op: &Op, input: Bytes, ended: bool) {
         match op {
@@ -97,12 +125,59 @@ impl Elements {
                 self.elements.insert(id, Element::Channel(Box::new(channel)));
                 self.out.push_back(Output::Answer { key, result: Ok(Reply::Done) });
             }
-            Op::MakeProc(_) => {
-                self.elements.insert(id, Element::Process(Box::new(Process::new(id, key))));
+            Op::MakeProc(at) => {
+                self.elements.insert(id, Element::Process(Box::new(Process::new(id, at.clone(), key))));
+                self.callers.insert(key, (id, 0));
+                self.handle_input(key, input, ended);
+            }
+            Op::MakeContainer(at) => {
+                let Some(rules) = self.containers.clone() else {
+                    let error = Error::new(ErrorKind::Forbidden, "containers need a server started with -docker");
+                    self.out.push_back(Output::Answer { key, result: Err(error) });
+                    return self.out.push_back(Output::Vacate(id));
+                };
+                let container = Process::container(id, at.clone(), key, rules);
+                self.elements.insert(id, Element::Process(Box::new(container)));
                 self.callers.insert(key, (id, 0));
                 self.handle_input(key, input, ended);
             }
             _ => self.fail(key, ErrorKind::Invalid),
+        }
+    }
+
+    /// A command: this is a process that an earlier server left behind, the
+    /// `index`th of them.
+    pub fn adopt(&mut self, id: ElementId, index: usize, kept: Kept) {
+        self.out.push_back(Output::Effect(Effect::Adopt { id, kept: index }));
+        let process = Process::adopt(id, kept, &mut self.out);
+        self.elements.insert(id, Element::Process(Box::new(process)));
+    }
+
+    /// A command: make a select, of a number that no other in the circuit has.
+    pub fn make_select(&mut self, key: CallKey, id: ElementId, number: u128, input: Bytes, ended: bool) {
+        self.elements.insert(id, Element::Select(Box::new(Select::new(id, number, key))));
+        self.callers.insert(key, (id, 0));
+        self.handle_input(key, input, ended);
+    }
+
+    /// A command: make a name server that answers at `addr`.
+    pub fn make_dns(&mut self, key: CallKey, id: ElementId, addr: SocketAddr) {
+        let nameserver = Nameserver::new(id, key, addr, &mut self.out);
+        self.elements.insert(id, Element::Nameserver(Box::new(nameserver)));
+        self.callers.insert(key, (id, 0));
+    }
+
+    /// The world happened: something came of the call for a clause of a select.
+    pub fn handle_call(&mut self, id: ElementId, clause: usize, event: client::Event) {
+        if let Some(Element::Select(select)) = self.elements.get_mut(&id) {
+            select.event(clause, event, &mut self.out);
+        }
+    }
+
+    /// The world happened: the time of a clause of a select has come.
+    pub fn handle_time(&mut self, id: ElementId, clause: usize) {
+        if let Some(Element::Select(select)) = self.elements.get_mut(&id) {
+            select.time(clause, &mut self.out);
         }
     }
 
@@ -129,17 +204,23 @@ impl Elements {
             return self.fail(key, ErrorKind::NotFound);
         };
         let ticket = match element {
+            Element::Nameserver(nameserver) => return nameserver.start(key, op, &mut self.out),
             Element::Process(process) => {
                 process.start(key, op, input, ended, &mut self.out);
                 0
             }
+            Element::Select(select) => select.start(key, op, input, ended, &mut self.out),
             Element::Channel(channel) => match op {
                 Op::Send { try_only, .. } => channel.send(key, input, ended, *try_only, &mut self.out),
                 Op::Recv { try_only, .. } => channel.recv(key, *try_only, &mut self.out),
+                Op::Bid { select, side, try_only, .. } => channel.bid(key, *select, *side, *try_only, &mut self.out),
                 _ => return self.use_channel(key, id, op),
             },
             Element::Subscription(subscription) => match op {
                 Op::Recv { try_only, .. } => subscription.line.recv(key, *try_only, &mut self.out),
+                Op::Bid { select, side: side @ Side::Recv, try_only, .. } => {
+                    subscription.line.bid(key, *select, *side, *try_only, &mut self.out)
+                }
                 Op::Peek(_) => {
                     let stat = Stat::Subscription(subscription.stat());
                     return self.out.push_back(Output::Answer { key, result: Ok(Reply::Stat(Box::new(stat))) });
@@ -166,9 +247,13 @@ impl Elements {
         self.out.push_back(Output::Answer { key, result });
     }
 
-    /// A command: the element was taken out of the namespace.
-    pub fn remove(&mut self, key: CallKey, id: ElementId) {
-        if self.drop_element(id) {
+    /// A command: the element was taken out of the namespace. If it is to be
+    /// killed too, and can be, that is so when the call is answered.
+    pub fn remove(&mut self, key: CallKey, id: ElementId, kill: bool) {
+        if let Some(Element::Process(process)) = self.elements.get_mut(&id).filter(|_| kill) {
+            process.kill(key, &mut self.out);
+            self.callers.insert(key, (id, 0));
+        } else if self.drop_element(id) {
             self.out.push_back(Output::Answer { key, result: Ok(Reply::Done) });
         } else {
             self.fail(key, ErrorKind::NotFound);
@@ -178,9 +263,15 @@ impl Elements {
     /// The world happened: something came of an effect. `wall` is the time, in
     /// microseconds since 1970.
     pub fn handle_effect(&mut self, wall: u64, event: EffectEvent) {
-        let EffectEvent::Process { id, event } = event;
-        if let Some(Element::Process(process)) = self.elements.get_mut(&id) {
-            process.effect(wall, event, &mut self.out);
+        let (EffectEvent::Process { id, .. } | EffectEvent::Names { id, .. }) = event;
+        match (self.elements.get_mut(&id), event) {
+            (Some(Element::Process(process)), EffectEvent::Process { event, .. }) => {
+                process.effect(wall, event, &mut self.out);
+            }
+            (Some(Element::Nameserver(nameserver)), EffectEvent::Names { event, .. }) => {
+                nameserver.effect(event, &mut self.out);
+            }
+            _ => {} // of an element that is gone
         }
     }
 
@@ -188,8 +279,10 @@ impl Elements {
     pub fn handle_input(&mut self, key: CallKey, bytes: Bytes, end: bool) {
         self.with(key, |element, ticket, out| match element {
             Element::Channel(channel) => channel.input(ticket, bytes, end, out),
+            Element::Nameserver(_) => {}
             Element::Process(process) => process.input(key, bytes, end, out),
-            Element::Subscription(_) => {} // nothing that it takes has any
+            Element::Select(select) => select.input(key, ticket, bytes, end, out),
+            Element::Subscription(subscription) => subscription.line.input(ticket, bytes, end, out),
         });
     }
 
@@ -197,7 +290,9 @@ impl Elements {
     pub fn handle_acked(&mut self, key: CallKey, acked: u64) {
         self.with(key, |element, ticket, out| match element {
             Element::Channel(channel) => channel.acked(ticket, acked, out),
+            Element::Nameserver(_) => {}
             Element::Process(process) => process.acked(key, acked, out),
+            Element::Select(select) => select.acked(ticket, acked, out),
             Element::Subscription(subscription) => subscription.line.acked(ticket, acked, out),
         });
     }
@@ -206,7 +301,10 @@ impl Elements {
     pub fn handle_cancel(&mut self, key: CallKey, why: ErrorKind) {
         self.with(key, |element, ticket, out| match element {
             Element::Channel(channel) => channel.cancel(ticket, why, out),
+            // It is being made, and that takes no time.
+            Element::Nameserver(_) => {}
             Element::Process(process) => process.cancel(key, why, out),
+            Element::Select(select) => select.cancel(key, ticket, why, out),
             Element::Subscription(subscription) => subscription.line.cancel(ticket, why, out),
         });
     }
@@ -215,7 +313,9 @@ impl Elements {
     pub fn handle_away(&mut self, key: CallKey) {
         self.with(key, |element, ticket, _| match element {
             Element::Channel(channel) => channel.away(ticket),
+            Element::Nameserver(_) => {}
             Element::Process(process) => process.away(key),
+            Element::Select(select) => select.away(ticket),
             Element::Subscription(subscription) => subscription.line.away(ticket),
         });
     }
@@ -224,7 +324,9 @@ impl Elements {
     pub fn handle_back(&mut self, key: CallKey) {
         self.with(key, |element, ticket, out| match element {
             Element::Channel(channel) => channel.back(ticket, out),
+            Element::Nameserver(_) => {}
             Element::Process(process) => process.back(key),
+            Element::Select(select) => select.back(ticket, out),
             Element::Subscription(subscription) => subscription.line.back(ticket, out),
         });
     }
@@ -252,7 +354,9 @@ impl Elements {
     fn drop_element(&mut self, id: ElementId) -> bool {
         match self.elements.remove(&id) {
             Some(Element::Channel(mut channel)) => channel.abort(&mut self.out),
+            Some(Element::Nameserver(mut nameserver)) => nameserver.abort(&mut self.out),
             Some(Element::Process(mut process)) => process.abort(&mut self.out),
+            Some(Element::Select(mut select)) => select.abort(&mut self.out),
             Some(Element::Subscription(mut subscription)) => {
                 self.subscriptions.remove(&id);
                 subscription.line.abort(&mut self.out);

@@ -37,7 +37,7 @@ impl Subscription {
         let mut subscription = Self { source, line: Channel::new(0), first: 0, lagged: None };
         if source != Source::Leave {
             for id in present {
-                subscription.line.offer(words(source, true, id), out);
+                subscription.line.put(words(source, true, id), out);
                 subscription.first += 1;
             }
         }
@@ -58,7 +58,7 @@ impl Subscription {
         let pending = (self.line.len() as u64).saturating_sub(first);
         if pending < MAX_PENDING as u64 {
             self.lagged = None;
-            self.line.offer(words(self.source, event.joined, event.id), out);
+            self.line.put(words(self.source, event.joined, event.id), out);
             return;
         }
         if let Some((notice, missed)) = &mut self.lagged {
@@ -67,7 +67,7 @@ impl Subscription {
                 return;
             }
         }
-        self.lagged = Some((self.line.offer("lagged 1".into(), out), 1));
+        self.lagged = Some((self.line.put("lagged 1".into(), out), 1));
     }
 
     pub(super) const fn source(&self) -> Source {

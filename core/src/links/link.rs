@@ -33,7 +33,7 @@ pub(super) enum Stage {
     /// Somebody connected; the handshake is under way.
     Incoming { source: IpAddr, since: Instant },
     /// A connection or its handshake is under way.
-    Dialling { id: Option<ServerId>, addr: SocketAddr },
+    Dialling { id: Option<ServerId>, addr: SocketAddr, since: Instant },
     /// The handshake with a server is done; its hello is awaited.
     /// `dialled` is where, if this end did.
     Greeting { peer: ServerId, dialled: Option<SocketAddr> },

@@ -95,8 +95,8 @@ pub enum Output {
     Down(LinkId, Other),
     /// A server that was wanted could not be dialled.
     Failed(ServerId),
-    /// Nobody could be dialled there.
-    Unreached(SocketAddr),
+    /// Nobody could be dialled there, by a dial that began then.
+    Unreached(Target, Instant),
     /// A server has said who it is; the link may yet prove one too many.
     Greeted {
         /// Who.
@@ -293,15 +293,19 @@ impl Links {
     /// A command: have a link to whoever is at `target`. What comes of it is
     /// [`Output::Greeted`] or [`Output::Unreached`].
     pub fn reach(&mut self, now: Instant, target: Target) {
-        let there = |link: &Link| matches!(link.stage, Stage::Dialling { addr, .. } if addr == target.addr);
+        let Target { addr, expect } = target;
+        let there = |link: &Link| {
+            let same = |to, id| to == addr && id == expect;
+            matches!(link.stage, Stage::Dialling { addr, id, .. } if same(addr, id))
+        };
         if !self.links.values().any(there) {
             let link = self.next();
-            self.dial(now, link, target.addr, target.expect);
+            self.dial(now, link, addr, expect);
         }
     }
 
     fn dial(&mut self, now: Instant, link: LinkId, addr: SocketAddr, expect: Option<ServerId>) {
-        self.links.insert(link, Link::new(Stage::Dialling { id: expect, addr }));
+        self.links.insert(link, Link::new(Stage::Dialling { id: expect, addr, since: now }));
         self.out.push_back(Output::Dial { link, addr, expect });
         self.out.push_back(Output::Timer(Timer::Dial(link), Some(now + DIAL_DEADLINE)));
     }
@@ -417,11 +421,11 @@ impl Links {
         }
         match found.stage {
             Stage::Incoming { source, .. } => self.forget_handshake(source),
-            Stage::Dialling { id, addr } => {
+            Stage::Dialling { id, addr, since } => {
                 if let Some(id) = id {
                     self.dial_failed(now, id);
                 }
-                self.out.push_back(Output::Unreached(addr));
+                self.out.push_back(Output::Unreached(Target { addr, expect: id }, since));
             }
             Stage::Greeting { peer: id, dialled: Some(_) } => self.dial_failed(now, id),
             Stage::Up(other) => {

@@ -250,7 +250,14 @@ fn a_server_that_cannot_be_dialled_is_not_dialled_at_once_again() {
     links.want(Instant::ZERO, ServerId(2), addr(2));
     assert_eq!(drain(&mut links), [], "one dial at a time");
     links.handle_down(Instant::ZERO, link);
-    assert_eq!(drain(&mut links), [Output::Failed(ServerId(2)), Output::Unreached(addr(2))]);
+    let target = Target { addr: addr(2), expect: Some(ServerId(2)) };
+    let unreached = Output::Unreached(target, Instant::ZERO);
+    assert_eq!(drain(&mut links), [Output::Failed(ServerId(2)), unreached]);
+    links.reach(Instant::ZERO, target);
+    links.reach(Instant::ZERO, target);
+    assert!(matches!(drain(&mut links)[..], [Output::Dial { .. }]), "one for each target");
+    links.reach(Instant::ZERO, Target { expect: None, ..target });
+    assert!(matches!(drain(&mut links)[..], [Output::Dial { .. }]), "and this is another");
     links.want(Instant::ZERO, ServerId(2), addr(2));
     assert_eq!(drain(&mut links), [Output::Failed(ServerId(2))]);
     links.want(Instant::ZERO + BACKOFF * 2, ServerId(2), addr(2));

@@ -1,7 +1,8 @@
 //! Observing: heartbeats with the neighbours in the rings.
 //!
-//! Each end of an edge beats when it has not heard an answer for [`PERIOD`];
-//! whoever comes first spares the other. A beat that is not answered is
+//! Each end of an edge beats when it has not heard an answer for a while, the
+//! longer the more edges it has: about one beat a second in all, and whoever
+//! comes first spares the other. A beat that is not answered is
 //! repeated, the other observers are asked, and after [`SILENCE`] the server is
 //! held for down. A connection that broke is made again at once: if nobody
 //! listens any more there is no need to wait.
@@ -19,16 +20,21 @@ use super::{
 };
 use crate::{Instant, Rng, ServerId, links::LinkId};
 
-/// Between beats of a quiet edge, at least.
-const PERIOD: Duration = Duration::from_secs(10);
-/// And up to this much longer, another time each.
-const JITTER: Duration = Duration::from_secs(2);
+/// Between the beats of a server with all quiet edges together, at least. Some
+/// observer of a server asks it so often, too.
+const PERIOD: Duration = Duration::from_secs(1);
+/// With fewer edges than this, and with more, it makes no difference.
+const FEW_EDGES: usize = 2;
+const MANY_EDGES: usize = 10;
+/// A beat is up to one in so many parts later, another time each.
+const JITTER: u32 = 5;
 /// When an unanswered beat is repeated, and the other observers are asked.
 const RETRY: Duration = Duration::from_millis(750);
 /// The same for a server that was never heard yet: connections take longer.
 const FIRST_SIGN: Duration = Duration::from_secs(2);
-/// How long a server may be silent after a beat: it may stand still for 4 s.
-const SILENCE: Duration = Duration::from_millis(4_500);
+/// How long a server may be silent after a beat: one that stands still for 5 s
+/// is there again in time.
+const SILENCE: Duration = Duration::from_millis(5_100);
 /// How long a server that refuses a connection may take to connect by itself.
 const REDIAL: Duration = Duration::from_millis(250);
 /// When two views differ, they are compared again so soon.
@@ -90,11 +96,17 @@ impl Edge {
         }
     }
 
-    fn confirm(&mut self, now: Instant, rng: &mut Rng) {
-        let jitter = Duration::from_micros(rng.below(JITTER.as_micros() as u64));
+    fn confirm(&mut self, now: Instant, period: Duration, rng: &mut Rng) {
+        let jitter = Duration::from_micros(rng.below((period / JITTER).as_micros() as u64));
         (self.awaiting, self.refused, self.down, self.known) = (None, false, false, true);
-        self.next = now + PERIOD + jitter;
+        self.next = now + period + jitter;
     }
+}
+
+/// Between beats of one of so many quiet edges, at least.
+fn period(edges: usize) -> Duration {
+    let edges = edges.clamp(FEW_EDGES, MANY_EDGES);
+    PERIOD * u32::try_from(edges).unwrap_or(1)
 }
 
 impl Membership {
@@ -105,7 +117,7 @@ impl Membership {
         wanted.extend(&self.sweep);
         if !lost.is_empty() && self.sweep.is_empty() {
             // Whoever cannot be reached is replaced along the rings.
-            let others = self.view.all_live().map(|record| record.id).filter(|id| !lost.contains(id));
+            let others = self.view.ids().filter(|id| !lost.contains(id));
             wanted.extend(Rings::among(self.me, others).set());
         }
         self.edges.retain(|id, _| wanted.contains(id));
@@ -140,8 +152,7 @@ impl Membership {
 
     /// Asks an observed server for a sign.
     pub(super) fn probe(&mut self, now: Instant, id: ServerId) {
-        self.send_beat(id, false);
-        let sent = self.peers.get(&id).map_or(0, |peer| peer.sent);
+        let sent = self.send_beat(id, false).unwrap_or(0);
         if let Some(edge) = self.edges.get_mut(&id) {
             if edge.awaiting.is_none() || edge.probe == 0 {
                 edge.probe = sent;
@@ -151,12 +162,13 @@ impl Membership {
         }
     }
 
-    pub(super) fn send_beat(&mut self, id: ServerId, reply: bool) {
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.sent += 1;
-            let beat = Beat { seq: peer.sent, echo: peer.heard, reply, hash: self.view.hash() };
-            self.out.push_back(Output::Send(peer.link, Message::Beat(beat).encode()));
-        }
+    /// Beats, if there is a link: which of its beats that is.
+    pub(super) fn send_beat(&mut self, id: ServerId, reply: bool) -> Option<u64> {
+        let peer = self.peers.get_mut(&id)?;
+        peer.sent += 1;
+        let beat = Beat { seq: peer.sent, echo: peer.heard, reply, hash: self.view.hash() };
+        self.out.push_back(Output::Send(peer.link, Message::Beat(beat).encode()));
+        Some(peer.sent)
     }
 
     /// A server beats.
@@ -173,11 +185,12 @@ impl Membership {
             peer.neighbourly = Some(now);
             self.send_beat(from, true);
         }
+        let period = period(self.edges.len());
         if let Some(edge) = self.edges.get_mut(&from) {
             let heard = if edge.awaiting.is_some() { edge.probe > 0 && beat.echo >= edge.probe } else { hears_all };
             if heard {
                 let was_down = edge.down;
-                edge.confirm(now, &mut self.rng);
+                edge.confirm(now, period, &mut self.rng);
                 self.changed_mind(now, from);
                 let swept = self.sweep.remove(&from) && self.sweep.is_empty();
                 if was_down || swept {
@@ -188,6 +201,7 @@ impl Membership {
                 self.probe(now, from);
             }
         }
+        self.heard_by(now, from, beat.echo);
         self.compare(now, from, beat.hash);
     }
 
@@ -246,11 +260,16 @@ impl Membership {
 
     /// After a pause of its own a server has no opinion of anybody.
     pub(super) fn excuse_all(&mut self, now: Instant) {
-        for edge in self.edges.values_mut().filter(|edge| !edge.down) {
+        let mut down = false;
+        for edge in self.edges.values_mut() {
             edge.refused = false;
+            down |= core::mem::take(&mut edge.down);
             if let Some(since) = &mut edge.awaiting {
                 *since = now;
             }
+        }
+        if down {
+            self.rewatch(now);
         }
     }
 
@@ -303,7 +322,7 @@ impl Membership {
         let neighbours = self.rings.set();
         let lost = neighbours.iter().filter(|id| self.edges.get(id).is_none_or(|edge| edge.down)).count();
         if self.sweep.is_empty() && neighbours.len() >= FEW && 2 * lost >= neighbours.len() {
-            let all = self.view.all_live().map(|record| record.id);
+            let all = self.view.ids();
             self.sweep = all.filter(|id| *id != self.me && !neighbours.contains(id)).collect();
         }
     }
@@ -333,20 +352,21 @@ mod tests {
     }
 
     #[test]
-    fn a_quiet_edge_beats_every_ten_to_twelve_seconds() {
-        let mut rig = Rig::among(2);
-        assert_eq!(opinion_of(&rig, 2), Opinion::Up);
-        rig.live(Duration::from_secs(600), &[]);
-        let beats = beats_to(&rig, 2);
-        assert!((50..=60).contains(&beats), "{beats}");
-        assert!(rig.events.is_empty());
+    fn quiet_edges_beat_about_once_a_second_in_all() {
+        for (count, within) in [(2, 250..=300), (6, 500..=600), (11, 500..=600)] {
+            let mut rig = Rig::among(count);
+            let edges = rig.one.degree() as u64;
+            rig.live(Duration::from_secs(600), &[]);
+            let beats = (2..=count).map(|id| beats_to(&rig, id)).sum::<usize>();
+            assert!(within.contains(&beats), "{beats} beats to {edges}");
+            assert!(rig.events.is_empty());
+        }
     }
 
     #[test]
     fn a_beat_that_is_not_answered_is_repeated_and_in_time_the_server_is_down() {
         let mut rig = Rig::among(3);
-        let others = (PERIOD + JITTER).as_micros() as u64;
-        rig.live(Duration::from_micros(others), &[3]); // by now it was asked
+        rig.live(2 * period(2), &[3]); // by now it was asked
         let since = rig.one.edges[&ServerId(3)].awaiting.expect("no answer");
         rig.live(since + SILENCE - rig.now - Duration::from_millis(1), &[3]);
         assert!(beats_to(&rig, 3) >= 5 && opinion_of(&rig, 3) == Opinion::Waiting);
@@ -382,7 +402,7 @@ mod tests {
     #[test]
     fn after_a_pause_of_its_own_a_server_blames_nobody() {
         let mut rig = Rig::among(3);
-        rig.live(Duration::from_secs(15), &[3]);
+        rig.live(2 * period(2), &[3]);
         assert_eq!(opinion_of(&rig, 3), Opinion::Waiting);
         rig.now += Duration::from_secs(30); // standing still, with the answer in its socket
         rig.act(Membership::handle_timeout);

@@ -52,6 +52,7 @@ struct Join {
     key: CallKey,
     target: Target,
     id: Option<ServerId>,
+    since: Instant,
     until: Instant,
 }
 
@@ -92,7 +93,8 @@ impl Heal {
             seed.target.expect = None;
             self.reached.insert(id);
         }
-        for join in self.joins.iter_mut().filter(|join| there(&join.target)) {
+        let meant = |target: &Target| there(target) && target.expect.is_none_or(|expect| expect == id);
+        for join in self.joins.iter_mut().filter(|join| meant(&join.target)) {
             join.id = Some(id);
             self.reached.insert(id);
         }
@@ -120,7 +122,7 @@ impl Heal {
             let error = Error::new(ErrorKind::QuotaExceeded, "too many joins are under way");
             return Some(Output::Answer(key, Err(error)));
         }
-        self.joins.push(Join { key, target, id: None, until: now + JOIN_WITHIN });
+        self.joins.push(Join { key, target, id: None, since: now, until: now + JOIN_WITHIN });
         None
     }
 
@@ -129,15 +131,20 @@ impl Heal {
         self.end_joins(|join| join.id == Some(id), |_| Ok(Reply::Done))
     }
 
-    /// Nobody answers at an address.
-    pub(super) fn unreached(&mut self, addr: SocketAddr) -> Vec<Output> {
-        self.end_joins(
-            |join| join.target.addr == addr && join.id.is_none(),
+    /// Nobody answered a dial that began at `since`. Joins that came later have
+    /// one of their own.
+    pub(super) fn unreached(&mut self, target: Target, since: Instant) -> Vec<Output> {
+        let waits = |join: &Join| join.target == target && join.id.is_none();
+        let later = self.joins.iter().any(|join| waits(join) && join.since > since);
+        let mut out = self.end_joins(
+            |join| waits(join) && join.since <= since,
             |join| {
                 let detail = format!("no server of this circuit answers at {}", join.target.addr);
                 Err(Error::new(ErrorKind::Unreachable, detail))
             },
-        )
+        );
+        out.extend(later.then_some(Output::Reach(target)));
+        out
     }
 
     pub(super) fn cancel(&mut self, key: CallKey, why: ErrorKind) -> Vec<Output> {
@@ -306,7 +313,7 @@ mod tests {
     fn a_join_fails_when_nobody_is_there_or_who_is_there_says_nothing() {
         let mut rig = Rig::new();
         rig.act(|one, now| one.join(now, CALL, target(2)));
-        rig.act(|one, now| one.handle_unreached(now, addr(2)));
+        rig.act(|one, now| one.handle_unreached(now, target(2), now));
         let failed = |rig: &mut Rig| match rig.answers.pop() {
             Some((CALL, Err(error))) => (error.kind, error.detail),
             other => panic!("{other:?}"),
@@ -316,10 +323,27 @@ mod tests {
 
         rig.act(|one, now| one.join(now, CALL, target(3)));
         rig.act(|one, _| one.heal.reached(ServerId(3), Some(addr(3))));
-        rig.act(|one, now| one.handle_unreached(now, addr(3)));
+        rig.act(|one, now| one.handle_unreached(now, target(3), now));
         assert!(rig.answers.is_empty(), "it was there a moment ago");
         rig.pass(JOIN_WITHIN);
         assert!(failed(&mut rig).1.contains("answers"));
+    }
+
+    #[test]
+    fn the_end_of_another_dial_to_the_same_address_ends_no_join() {
+        let mut rig = Rig::new();
+        let before = rig.now;
+        rig.pass(Duration::from_secs(1));
+        rig.act(|one, now| one.join(now, CALL, target(2)));
+        rig.forget();
+        // One for somebody else who was there, and one that began long before.
+        let gone = Target { expect: Some(ServerId(9)), ..target(2) };
+        rig.act(|one, now| one.handle_unreached(now, gone, now));
+        rig.act(|one, now| one.handle_unreached(now, target(2), before));
+        assert!(rig.answers.is_empty());
+        assert_eq!(rig.reached, [target(2)], "it is dialled for the join");
+        rig.act(|one, now| one.handle_unreached(now, target(2), now));
+        assert!(matches!(rig.answers[..], [(CALL, Err(_))]));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::view::Record;
+use super::view::{Record, State};
 use crate::{
     Epoch, ServerId,
     codec::{self, DecodeError, list},
@@ -13,6 +13,9 @@ use crate::{
 
 /// The most records in one message: below 50 bytes each, they fit a frame.
 pub(super) const MAX_RECORDS: usize = 1_000;
+/// About how long a message is, and what it has of records, each.
+const SMALL: usize = 48;
+const RECORD: usize = 28;
 /// The most buckets of a digest.
 pub(super) const MAX_BUCKETS: usize = 1_024;
 
@@ -80,6 +83,13 @@ pub struct News {
     pub verdict: bool,
 }
 
+impl News {
+    /// Whether somebody came, rather than went, or said that it had not.
+    pub(super) fn is_join(&self) -> bool {
+        self.record.state == State::Alive && self.record.epoch.rise == 0
+    }
+}
+
 /// What an observer thinks of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Opinion {
@@ -96,7 +106,12 @@ pub enum Opinion {
 impl Message {
     /// The bytes of a frame's body.
     pub fn encode(&self) -> Bytes {
-        let mut out = Vec::new();
+        let records = match self {
+            Self::News(all) => all.len(),
+            Self::Records { records, .. } => records.len(),
+            _ => 0,
+        };
+        let mut out = Vec::with_capacity(SMALL + RECORD * records);
         codec::encode(self, &mut out);
         out.into()
     }

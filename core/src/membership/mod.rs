@@ -6,8 +6,8 @@
 //! when a link to it comes up. Every server observes its neighbours in the
 //! rings (`edges.rs`); when it cannot reach one it asks the other observers,
 //! and a large majority of those that can be asked is a verdict
-//! (`inquiry.rs`). A server that hears of its own death refutes it. Seeds and
-//! the dead are tried again for ever (`heal.rs`), and who comes back too often
+//! (`inquiry.rs`). A server that hears of its own death refutes it, once it is
+//! heard well (`trial.rs`). Seeds and the dead are tried again for ever (`heal.rs`), and who comes back too often
 //! has to wait (`admission.rs`).
 //!
 //! The model for verdicts of many observers is Rapid (Suresh et al., USENIX
@@ -24,7 +24,9 @@ mod records;
 #[cfg(test)]
 mod rig;
 pub mod rings;
+mod roster;
 mod sync;
+mod trial;
 mod view;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -43,6 +45,7 @@ use inquiry::Inquiry;
 use message::News;
 pub use message::{Message, Opinion};
 use rings::Rings;
+use trial::Trial;
 pub use view::{Event, Record, State, View};
 
 /// The most servers, there or gone, that are known.
@@ -81,6 +84,8 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Membership {
     me: ServerId,
+    /// What this server says of itself: its record in the view.
+    own: Record,
     view: View,
     rings: Rings,
     rng: Rng,
@@ -100,6 +105,8 @@ pub struct Membership {
     admission: Admission,
     flood: Flood,
     heal: Heal,
+    /// This server was found gone, and looks whether it is heard.
+    trial: Option<Trial>,
     leaving: Option<Leaving>,
     /// When the timer is set to go off.
     tick: Option<Instant>,
@@ -122,6 +129,7 @@ impl Membership {
         let joined = view.admit(me.id).map(Output::Event);
         Self {
             me: me.id,
+            own: me,
             view,
             rings: Rings::new(me.id),
             peers: BTreeMap::new(),
@@ -133,6 +141,7 @@ impl Membership {
             admission: Admission::default(),
             flood: Flood::default(),
             heal: Heal::new(seeds, me.addr),
+            trial: None,
             leaving: None,
             tick: None,
             rng,
@@ -145,7 +154,7 @@ impl Membership {
     pub fn handle_greeted(&mut self, now: Instant, record: Record, dialled: Option<SocketAddr>) {
         self.notice(now);
         self.heal.reached(record.id, dialled);
-        let known = self.view.get(record.id).copied();
+        let known = self.view.get(record.id);
         if known.is_none_or(|known| known.rank() < record.rank()) {
             self.learn(now, News { record, verdict: true }, None);
         }
@@ -190,10 +199,11 @@ impl Membership {
         self.set_timer(now);
     }
 
-    /// The world happened: nobody could be dialled there.
-    pub fn handle_unreached(&mut self, now: Instant, addr: SocketAddr) {
+    /// The world happened: nobody could be dialled there, by a dial that began
+    /// at `since`.
+    pub fn handle_unreached(&mut self, now: Instant, target: Target, since: Instant) {
         self.notice(now);
-        self.out.extend(self.heal.unreached(addr));
+        self.out.extend(self.heal.unreached(target, since));
         self.set_timer(now);
     }
 
@@ -227,6 +237,7 @@ impl Membership {
         self.tick = None;
         self.check_edges(now);
         self.check_inquiries(now);
+        self.check_trial(now);
         self.believe_accusations(now);
         for id in self.admission.due(now) {
             self.admit(now, id);
@@ -279,10 +290,8 @@ impl Membership {
         if self.leaving.is_some() {
             return;
         }
-        let Some(&own) = self.view.get(self.me) else {
-            return;
-        };
-        let record = Record { state: State::Left, ..own };
+        self.own.state = State::Left;
+        let record = self.own;
         let left = self.view.put(record);
         self.out.extend(left.map(Output::Event));
         self.flood.push(News { record, verdict: true }, None, now);
@@ -305,8 +314,8 @@ impl Membership {
     }
 
     /// This server's own epoch.
-    pub fn epoch(&self) -> Epoch {
-        self.view.get(self.me).map(|own| own.epoch).unwrap_or_default()
+    pub const fn epoch(&self) -> Epoch {
+        self.own.epoch
     }
 
     /// Whom it observes, and what it thinks of them.
@@ -339,11 +348,14 @@ impl Membership {
         }
     }
 
-    /// If this server stood still, whatever it waited for may be here already.
+    /// If this server stood still, whatever it waited for may be here already,
+    /// and what it was told before counts for nothing.
     fn notice(&mut self, now: Instant) {
         if self.tick.is_some_and(|tick| tick + PAUSE <= now) {
             self.tick = None;
             self.excuse_all(now);
+            self.inquire_anew(now);
+            self.defer_accusations(now);
         }
     }
 
@@ -370,6 +382,7 @@ impl Membership {
         let due = [
             self.edges_due(),
             self.inquiries_due(),
+            self.trial_due(),
             self.accused.values().map(|(_, at)| *at).min(),
             self.admission.next(),
             Some(self.flood.due),

@@ -1,5 +1,6 @@
 //! What follows from a record: who is there, and who observes whom.
 
+use alloc::collections::BTreeSet;
 use core::time::Duration;
 
 use super::{
@@ -20,9 +21,12 @@ impl Membership {
     pub(super) fn learn(&mut self, now: Instant, news: News, from: Option<ServerId>) {
         let record = news.record;
         if record.id == self.me {
-            return self.defend(now, record, from);
+            return self.defend(now, news, from);
         }
-        let known = self.view.get(record.id).copied();
+        if from.is_some_and(|from| self.flood.is_told(&news, from)) {
+            return;
+        }
+        let known = self.view.get(record.id);
         if known.is_some_and(|known| known.rank() >= record.rank()) {
             return;
         }
@@ -45,7 +49,7 @@ impl Membership {
     /// Puts a record in its place, with all that follows.
     pub(super) fn adopt(&mut self, now: Instant, record: Record) {
         let id = record.id;
-        let before = self.view.get(id).copied();
+        let before = self.view.get(id);
         if self.accused.get(&id).is_some_and(|(accusation, _)| accusation.rank() <= record.rank()) {
             self.accused.remove(&id);
         }
@@ -86,7 +90,7 @@ impl Membership {
         self.drop_votes(id);
         self.sweep.remove(&id);
         if self.rings.contains(id) {
-            self.rings = Rings::among(self.me, self.view.all_live().map(|record| record.id));
+            self.rings = Rings::among(self.me, self.view.ids());
         }
         if self.edges.contains_key(&id) {
             self.rewatch(now);
@@ -127,32 +131,47 @@ impl Membership {
         }
     }
 
+    /// Who was accused before this server stood still has its time from now on.
+    pub(super) fn defer_accusations(&mut self, now: Instant) {
+        self.accused.values_mut().for_each(|(_, at)| *at = now + REFUTE_WITHIN);
+    }
+
     /// Somebody said something of this server itself: if that is not what it
     /// says, it says so louder.
-    fn defend(&mut self, now: Instant, record: Record, from: Option<ServerId>) {
-        let Some(&own) = self.view.get(self.me) else {
-            return;
-        };
-        if self.leaving.is_some() || record.rank() <= own.rank() {
+    fn defend(&mut self, now: Instant, news: News, from: Option<ServerId>) {
+        let claim = news.record;
+        if claim.rank() <= self.own.rank() || self.leaving.is_some() {
             return;
         }
-        let Epoch { start, rise } = record.epoch;
-        let epoch = match record.state {
+        if claim.state == State::Dead && news.verdict {
+            return self.begin_trial(now, claim, from);
+        }
+        self.rise(now, claim, from.into_iter().collect());
+    }
+
+    /// Says something of itself that exceeds `claim`, to all, and to `those` at
+    /// once, who may be no neighbours.
+    pub(super) fn rise(&mut self, now: Instant, claim: Record, those: BTreeSet<ServerId>) {
+        if claim.rank() <= self.own.rank() {
+            return;
+        }
+        let Epoch { start, rise } = claim.epoch;
+        let epoch = match claim.state {
             State::Left => Epoch { start: start.saturating_add(1), rise: 0 },
             _ => Epoch { start, rise: rise.saturating_add(1) },
         };
-        let record = Record { epoch, ..own };
-        self.view.raise(record);
-        let news = News { record, verdict: true };
+        self.own.epoch = epoch;
+        self.view.raise(self.own);
+        let news = News { record: self.own, verdict: true };
         self.flood.push(news, None, now);
-        if let Some(from) = from {
-            self.inform(from, news); // it may be no neighbour
+        for id in those {
+            self.inform(id, news);
         }
     }
 
     /// Tells a server that it is held for gone, if it is.
     pub(super) fn confront(&mut self, id: ServerId) {
-        if let Some(&record) = self.view.get(id)
+        if let Some(record) = self.view.get(id)
             && record.state != State::Alive
         {
             self.inform(id, News { record, verdict: true });
@@ -207,7 +226,7 @@ mod tests {
         let mut rig = Rig::among(3);
         let mut said = |record: Record| {
             rig.forget();
-            rig.news(2, record, true);
+            rig.news(2, record, record.state != State::Dead);
             rig.pass(Duration::from_millis(20));
             let news = rig.news_of(ME.0);
             assert!(news.iter().all(|news| news.record.state == State::Alive && news.verdict));

@@ -174,7 +174,7 @@ impl Rig {
     }
 
     /// All that it is linked to answer, but some.
-    fn answer_all(&mut self, silent: &[u64]) {
+    pub(super) fn answer_all(&mut self, silent: &[u64]) {
         for id in self.one.peers.keys().map(|id| id.0).filter(|id| !silent.contains(id)).collect::<Vec<_>>() {
             self.answer(id);
         }
@@ -195,6 +195,12 @@ impl Rig {
     /// Time passes, and everybody but `silent` answers at once.
     pub(super) fn live(&mut self, span: Duration, silent: &[u64]) {
         self.pass_with(span, |rig| rig.answer_all(silent));
+    }
+
+    /// It stands still for a while, and goes on.
+    pub(super) fn stand_still(&mut self, span: Duration) {
+        self.now += span;
+        self.pass(Duration::ZERO);
     }
 
     fn pass_with(&mut self, span: Duration, mut then: impl FnMut(&mut Self)) {

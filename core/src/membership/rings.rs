@@ -75,6 +75,11 @@ impl Rings {
         self.iter().collect()
     }
 
+    /// The neighbours in the first `rings` alone.
+    pub(super) fn within(&self, rings: usize) -> BTreeSet<ServerId> {
+        self.sides.iter().take(rings).flatten().flatten().map(|(_, id)| *id).collect()
+    }
+
     fn iter(&self) -> impl Iterator<Item = ServerId> {
         self.sides.iter().flatten().flatten().map(|(_, id)| *id)
     }

@@ -1,7 +1,7 @@
 //! Reconciling two views: hashes of parts of them first, and then only the
 //! parts that differ.
 
-use alloc::{collections::BTreeSet, vec, vec::Vec};
+use alloc::{vec, vec::Vec};
 
 use super::{
     Membership, Record,
@@ -54,9 +54,14 @@ impl Membership {
 
     /// Sends all that is known in some parts.
     fn send_parts(&mut self, to: ServerId, of: usize, parts: &[u16], first: bool) {
-        let within: BTreeSet<usize> = parts.iter().copied().map(usize::from).collect();
-        let records: Vec<Record> =
-            self.view.all().filter(|record| within.contains(&bucket(record.id, of))).copied().collect();
+        let mut within = vec![false; of];
+        for &part in parts {
+            if let Some(within) = within.get_mut(usize::from(part)) {
+                *within = true;
+            }
+        }
+        let is_within = |record: &Record| within.get(bucket(record.id, of)) == Some(&true);
+        let records: Vec<Record> = self.view.all().filter(is_within).collect();
         let mut batches: Vec<Vec<Record>> = records.chunks(MAX_RECORDS).map(<[_]>::to_vec).collect();
         if batches.is_empty() {
             batches.push(Vec::new());
@@ -88,7 +93,8 @@ impl Membership {
             self.send_parts(from, usize::from(of), &parts, false);
         }
         for &record in records {
-            self.learn(now, News { record, verdict: false }, Some(from));
+            // What it holds of this server itself is no hearsay.
+            self.learn(now, News { record, verdict: record.id == self.me }, Some(from));
         }
         if last {
             self.out.extend(self.heal.joined(from));

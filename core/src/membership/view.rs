@@ -5,12 +5,12 @@
 //! server whose readmission is damped has a record that says alive and is not
 //! there yet.
 
-use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::rings::mix;
+use super::{rings::mix, roster::Roster};
 use crate::{Epoch, ServerId};
 
 /// Whether a server is there. Ordered: of two records of one epoch the later
@@ -72,37 +72,43 @@ pub struct Event {
 /// All that one server knows of the others.
 #[derive(Clone, Debug, Default)]
 pub struct View {
-    known: BTreeMap<ServerId, Known>,
+    known: Roster,
     hash: u128,
     events: u64,
     present: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Known {
-    record: Record,
-    present: bool,
-}
-
 impl View {
     /// What is known of a server, there or gone.
-    pub fn get(&self, id: ServerId) -> Option<&Record> {
-        self.known.get(&id).map(|known| &known.record)
+    pub fn get(&self, id: ServerId) -> Option<Record> {
+        self.known.get(id).map(|(record, _)| record)
     }
 
     /// What is known of a server that is there.
-    pub fn live(&self, id: ServerId) -> Option<&Record> {
-        self.known.get(&id).filter(|known| known.present).map(|known| &known.record)
+    pub fn live(&self, id: ServerId) -> Option<Record> {
+        self.known.get(id).filter(|(_, present)| *present).map(|(record, _)| record)
+    }
+
+    /// All that are there, in the order in which they were heard of, about.
+    pub fn all_live(&self) -> impl Iterator<Item = Record> {
+        self.known.iter().filter(|(_, present)| *present).map(|(record, _)| record)
     }
 
     /// All that are there, in order of ids.
-    pub fn all_live(&self) -> impl Iterator<Item = &Record> {
-        self.known.values().filter(|known| known.present).map(|known| &known.record)
+    pub fn sorted(&self) -> Vec<Record> {
+        let mut all: Vec<Record> = self.all_live().collect();
+        all.sort_unstable_by_key(|record| record.id);
+        all
     }
 
-    /// All that is known, in order of ids.
-    pub fn all(&self) -> impl Iterator<Item = &Record> {
-        self.known.values().map(|known| &known.record)
+    /// The ids of all that are there.
+    pub fn ids(&self) -> impl Iterator<Item = ServerId> {
+        self.known.present()
+    }
+
+    /// All that is known.
+    pub fn all(&self) -> impl Iterator<Item = Record> {
+        self.known.iter().map(|(record, _)| record)
     }
 
     /// How many are there.
@@ -134,38 +140,37 @@ impl View {
     /// Puts `record` in the place of what was known, and says which epoch is
     /// not there any more by that.
     pub(crate) fn put(&mut self, record: Record) -> Option<Event> {
-        let before = self.known.get(&record.id).copied();
-        let stays = before.is_some_and(|known| {
-            known.present && record.state == State::Alive && known.record.epoch.start == record.epoch.start
+        let before = self.known.get(record.id);
+        let stays = before.is_some_and(|(known, present)| {
+            present && record.state == State::Alive && known.epoch.start == record.epoch.start
         });
-        self.hash ^= record.hash() ^ before.map_or(0, |known| known.record.hash());
-        self.known.insert(record.id, Known { record, present: stays });
-        let gone = before.filter(|known| known.present && !stays)?;
+        self.hash ^= record.hash() ^ before.map_or(0, |(known, _)| known.hash());
+        self.known.put(record, stays);
+        let (gone, _) = before.filter(|(_, present)| *present && !stays)?;
         self.present -= 1;
-        Some(self.event(false, record.id, gone.record.epoch))
+        Some(self.event(false, record.id, gone.epoch))
     }
 
     /// The observer's own epoch has risen: no event.
     pub(super) fn raise(&mut self, record: Record) {
-        if let Some(own) = self.known.get_mut(&record.id) {
-            self.hash ^= record.hash() ^ own.record.hash();
-            own.record = record;
+        if let Some((own, present)) = self.known.get(record.id) {
+            self.hash ^= record.hash() ^ own.hash();
+            self.known.put(record, present);
         }
     }
 
     /// Lets a server in that is known to be alive.
     pub(crate) fn admit(&mut self, id: ServerId) -> Option<Event> {
-        let known = self.known.get_mut(&id).filter(|known| !known.present && known.record.state == State::Alive)?;
-        known.present = true;
-        let epoch = known.record.epoch;
+        let (record, _) = self.known.get(id).filter(|(known, present)| !present && known.state == State::Alive)?;
+        self.known.put(record, true);
         self.present += 1;
-        Some(self.event(true, id, epoch))
+        Some(self.event(true, id, record.epoch))
     }
 
     /// Forgets a server that is gone.
     pub(super) fn forget(&mut self, id: ServerId) {
-        if self.known.get(&id).is_some_and(|known| known.record.state != State::Alive) {
-            self.known.remove(&id);
+        if self.get(id).is_some_and(|known| known.state != State::Alive) {
+            self.known.remove(id);
         }
     }
 
@@ -217,7 +222,7 @@ mod tests {
                 }
             }
             // A rise is no event, and another start is another server.
-            let live: Vec<_> = view.all_live().map(|record| (record.id, record.epoch.start)).collect();
+            let live: Vec<_> = view.sorted().iter().map(|record| (record.id, record.epoch.start)).collect();
             prop_assert_eq!(live.len(), view.len());
             prop_assert_eq!(live, fold.into_iter().map(|(id, epoch)| (id, epoch.start)).collect::<Vec<_>>());
         }
@@ -233,7 +238,7 @@ mod tests {
             records.into_iter().for_each(|record| merge(&mut one, record, &mut Vec::new()));
             turned.into_iter().for_each(|record| merge(&mut other, record, &mut Vec::new()));
             prop_assert_eq!(one.hash(), other.hash());
-            prop_assert_eq!(one.all().copied().collect::<Vec<_>>(), other.all().copied().collect::<Vec<_>>());
+            prop_assert_eq!(one.sorted(), other.sorted());
             let anew = one.all().fold(0, |hash, record| hash ^ record.hash());
             prop_assert_eq!(one.hash(), anew);
         }

@@ -74,6 +74,8 @@ pub enum Output {
         key: CallKey,
         /// Which element.
         id: ElementId,
+        /// Whether what it runs is to end.
+        kill: bool,
     },
 }
 
@@ -103,19 +105,25 @@ impl Namespace {
         }
         if path.is_root() {
             return match op {
-                Op::Scrub(_) => self.fail(key, ErrorKind::Forbidden, "a server's own element cannot be removed"),
+                Op::Scrub { .. } => self.fail(key, ErrorKind::Forbidden, "a server's own element cannot be removed"),
                 op => self.out.push_back(Output::Server { key, op }),
             };
         }
         let Some(&(_, id)) = self.places.get(&path) else {
             return self.fail(key, ErrorKind::NotFound, "");
         };
-        if matches!(op, Op::Scrub(_)) {
+        if let Op::Scrub { kill, .. } = op {
             self.vacate(id);
-            self.out.push_back(Output::Remove { key, id });
+            self.out.push_back(Output::Remove { key, id, kill });
         } else {
             self.out.push_back(Output::Use { key, id, op, input, ended });
         }
+    }
+
+    /// A command: an element of an earlier server stands there again, unless
+    /// something does.
+    pub fn adopt(&mut self, path: Path, kind: Kind) -> Option<ElementId> {
+        self.cannot_make(&path).is_none().then(|| self.place(path, kind))
     }
 
     /// A command: the element could not be made after all, or has ended by

@@ -48,18 +48,24 @@ fn an_anchor_holds_one_element_and_vanishes_with_the_last_beneath_it() {
     assert!(matches!(make(&mut space, "a/b/c"), Output::Make { .. }));
     assert_eq!(error(&make(&mut space, "a/b/c")), ErrorKind::AlreadyExists);
     assert!(matches!(make(&mut space, "a/b"), Output::Make { .. }));
-    assert!(matches!(start(&mut space, Op::Scrub("a/b/c".parse().unwrap())), Output::Remove { .. }));
+    assert!(matches!(
+        start(&mut space, Op::Scrub { path: "a/b/c".parse().unwrap(), kill: false }),
+        Output::Remove { .. }
+    ));
     assert_eq!(list(&mut space, "", true), [("a".into(), false), ("a/b".into(), true)]);
-    assert!(matches!(start(&mut space, Op::Scrub("a/b".parse().unwrap())), Output::Remove { .. }));
+    assert!(matches!(
+        start(&mut space, Op::Scrub { path: "a/b".parse().unwrap(), kill: false }),
+        Output::Remove { .. }
+    ));
     assert_eq!(list(&mut space, "", true), []);
-    assert_eq!(error(&start(&mut space, Op::Scrub("a/b".parse().unwrap()))), ErrorKind::NotFound);
+    assert_eq!(error(&start(&mut space, Op::Scrub { path: "a/b".parse().unwrap(), kill: false })), ErrorKind::NotFound);
 }
 
 #[test]
 fn a_servers_own_anchor_is_taken_and_stays() {
     let mut space = Namespace::default();
     assert_eq!(error(&make(&mut space, "")), ErrorKind::AlreadyExists);
-    assert_eq!(error(&start(&mut space, Op::Scrub(Path::root()))), ErrorKind::Forbidden);
+    assert_eq!(error(&start(&mut space, Op::Scrub { path: Path::root(), kill: false })), ErrorKind::Forbidden);
     assert!(matches!(start(&mut space, Op::Peek(Path::root())), Output::Server { .. }));
 }
 
@@ -102,4 +108,15 @@ proptest! {
             .collect();
         prop_assert_eq!(list(&mut space, "", deep), wanted);
     }
+}
+
+#[test]
+fn what_an_earlier_server_left_behind_stands_where_nothing_else_does() {
+    let mut space = Namespace::default();
+    let path: Path = "a/b".parse().unwrap();
+    let first = space.adopt(path.clone(), Kind::Proc).unwrap();
+    assert_eq!(space.adopt(path.clone(), Kind::Proc), None);
+    assert_eq!(space.adopt(Path::root(), Kind::Proc), None);
+    assert_eq!(list(&mut space, "", true), [("a".to_string(), false), ("a/b".to_string(), true)]);
+    assert!(matches!(start(&mut space, Op::Wait(path)), Output::Use { id, .. } if id == first));
 }

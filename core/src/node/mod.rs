@@ -7,6 +7,7 @@
 //! the next `handle_*`; debug builds assert it. What follows from what is in
 //! `router.rs`, and only there.
 
+mod agent;
 mod router;
 mod snapshot;
 mod stack;
@@ -18,16 +19,17 @@ use crate::{
     Epoch, Instant, Rng, ServerId, Target, calls,
     calls::Calls,
     effect::{Effect, EffectEvent},
-    elements::Elements,
-    links::{self, LinkId, Links},
+    elements::{ContainerRules, ElementId, Elements, Kept},
+    links::{self, LinkId, Links, Other},
     membership::{self, Membership, Record, State},
     namespace::Namespace,
     oplog::{OpLog, Operation},
     relay::Relay,
-    session::Peer,
+    session::{Peer, Role},
     timers::Timers,
-    wire::{CloseReason, Frame, Hello, MAX_OTHERS},
+    wire::{CloseReason, Frame, Hello, MAX_OTHERS, op::Kind},
 };
+use agent::Agent;
 pub use snapshot::Snapshot;
 
 /// What a server is told once, at its start.
@@ -45,6 +47,10 @@ pub struct Config {
     pub seeds: Vec<Target>,
     /// Whether its driver keeps the log of operations ([`Output::Record`]).
     pub keeps_log: bool,
+    /// Which containers it makes; without, none.
+    pub containers: Option<ContainerRules>,
+    /// The processes that an earlier start of it left behind.
+    pub kept: Vec<Kept>,
 }
 
 /// What happens to a server.
@@ -125,6 +131,10 @@ pub enum TimerReason {
     Calls(calls::Timer),
     /// Something about who is there.
     Membership,
+    /// Something about a call that the server makes itself.
+    Agent,
+    /// The time of a clause of a select.
+    Clause(ElementId, usize),
 }
 
 /// One server. The module's documentation says how to drive it.
@@ -137,8 +147,11 @@ pub struct Node {
     calls: Calls,
     namespace: Namespace,
     elements: Elements,
+    agent: Agent,
     oplog: OpLog,
     timers: Timers<TimerReason>,
+    /// Whom its clients were told that they could dial instead, the nearest first.
+    named: Vec<(ServerId, SocketAddr)>,
     /// Told to leave, and about to.
     suicidal: bool,
     ending: bool,
@@ -146,8 +159,22 @@ pub struct Node {
 }
 
 impl Node {
-    /// A server that knows nobody but itself, and its seeds.
-    pub fn new(config: Config, seed: [u8; 32]) -> Self {
+    /// A server that knows nobody but itself, and its seeds. If earlier starts
+    /// left something behind it has outputs at once.
+    pub fn new(mut config: Config, seed: [u8; 32]) -> Self {
+        let kept = core::mem::take(&mut config.kept);
+        let mut node = Self::without(config, seed);
+        for (index, kept) in kept.into_iter().enumerate() {
+            if let Some(id) = node.namespace.adopt(kept.at.clone(), Kind::Proc) {
+                node.elements.adopt(id, index, kept);
+                node.route(Instant::ZERO);
+            }
+        }
+        node
+    }
+
+    /// The same, without what it has of earlier starts.
+    fn without(config: Config, seed: [u8; 32]) -> Self {
         let rng = Rng::new(seed);
         let epoch = Epoch { start: config.start, rise: 0 };
         let me = Record { id: config.id, epoch, state: State::Alive, addr: config.addr };
@@ -159,9 +186,11 @@ impl Node {
             relay: Relay::new(config.id),
             calls: Calls::new(config.start, rng.fork("calls")),
             namespace: Namespace::default(),
-            elements: Elements::default(),
+            elements: Elements::new(config.containers.clone()),
+            agent: Agent::new(config.id, Target { addr: config.addr, expect: Some(config.id) }, rng.fork("agent")),
             oplog: OpLog::new(config.start, config.keeps_log),
             timers,
+            named: Vec::new(),
             suicidal: false,
             ending: false,
             out: VecDeque::new(),
@@ -179,7 +208,13 @@ impl Node {
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         self.assert_drained();
         match input {
-            Input::LinkUp { link, peer } => self.links.handle_up(now, link, peer, self.hello()),
+            Input::LinkUp { link, peer } => {
+                let hello = self.hello(peer.role);
+                if peer.role == Role::Client {
+                    self.named.clone_from(&hello.others);
+                }
+                self.links.handle_up(now, link, peer, hello);
+            }
             Input::LinkDown { link } => self.links.handle_down(now, link),
             Input::Frame { link, frame } => self.links.handle_frame(now, link, frame),
             Input::Effect(event) => self.elements.handle_effect(self.wall(now), event),
@@ -196,6 +231,8 @@ impl Node {
                 TimerReason::Links(timer) => self.links.handle_timeout(now, timer),
                 TimerReason::Calls(timer) => self.calls.handle_timeout(timer),
                 TimerReason::Membership => self.membership.handle_timeout(now),
+                TimerReason::Agent => self.agent.handle_timeout(now),
+                TimerReason::Clause(id, clause) => self.elements.handle_time(id, clause),
             }
             self.route(now);
         }
@@ -221,14 +258,36 @@ impl Node {
         self.route(now);
     }
 
-    /// What this server says of itself, and whom clients could dial instead.
-    fn hello(&self) -> Hello {
-        let distance = |record: &&Record| record.id.0 ^ self.config.id.0;
-        let live = self.membership.view().all_live();
-        let mut others: Vec<&Record> = live.filter(|record| record.id != self.config.id).collect();
-        others.sort_unstable_by_key(distance);
+    /// What this server says of itself, and to a client whom it could dial instead.
+    fn hello(&self, to: Role) -> Hello {
+        let mut others: Vec<Record> = match to {
+            Role::Client => self.membership.view().all_live().filter(|record| record.id != self.config.id).collect(),
+            Role::Server => Vec::new(),
+        };
+        others.sort_unstable_by_key(|record| record.id.0 ^ self.config.id.0);
         let others = others.into_iter().take(MAX_OTHERS).map(|record| (record.id, record.addr)).collect();
         Hello { epoch: self.membership.epoch(), addr: self.config.addr, others }
+    }
+
+    /// Somebody joined or left: clients are told if they could dial others now
+    /// than they were told before.
+    fn name_others(&mut self, now: Instant, id: ServerId) {
+        let near = |id: ServerId| id.0 ^ self.config.id.0;
+        let farther = |(last, _): &(ServerId, SocketAddr)| near(*last) < near(id);
+        let full = self.named.len() == MAX_OTHERS;
+        if self.relay.clients() == 0 || full && self.named.last().is_some_and(farther) {
+            return;
+        }
+        let hello = self.hello(Role::Client);
+        if hello.others == self.named {
+            return;
+        }
+        self.named.clone_from(&hello.others);
+        let clients = self.links.iter().filter(|(_, other, _)| matches!(other, Some(Other::Client(_))));
+        let clients: Vec<LinkId> = clients.map(|(link, ..)| link).collect();
+        for link in clients {
+            self.links.send(now, link, Frame::Hello(hello.clone()));
+        }
     }
 
     /// What now? To be drained after every `handle_*`.

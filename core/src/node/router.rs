@@ -6,10 +6,12 @@
 //! outputs, all of them, and where each goes.
 
 use alloc::boxed::Box;
+use core::net::SocketAddr;
 
-use super::{Node, Output, TimerReason};
+use super::{Node, Output, TimerReason, agent};
 use crate::{
-    Incarnation, Instant, calls, elements,
+    Incarnation, Instant, calls,
+    elements::{self, ElementId, Order},
     links::{self, LinkId, Other},
     membership::{self, Record, State},
     namespace, oplog, relay,
@@ -35,7 +37,9 @@ impl Node {
             } else if let Some(output) = self.namespace.poll_output() {
                 self.route_namespace(now, output);
             } else if let Some(output) = self.elements.poll_output() {
-                self.route_elements(output);
+                self.route_elements(now, output);
+            } else if let Some(output) = self.agent.poll_output() {
+                self.route_agent(output);
             } else if let Some(output) = self.oplog.poll_output() {
                 self.route_oplog(output);
             } else if core::mem::take(&mut self.suicidal) {
@@ -75,7 +79,7 @@ impl Node {
                 self.relay.handle_failed(id, self.membership.view());
                 self.membership.handle_failed(now, id);
             }
-            links::Output::Unreached(addr) => self.membership.handle_unreached(now, addr),
+            links::Output::Unreached(target, since) => self.membership.handle_unreached(now, target, since),
             links::Output::Frame(link, other, frame) => self.route_peer(now, link, other, frame),
             links::Output::Timer(timer, at) => self.timers.set(TimerReason::Links(timer), at),
         }
@@ -115,6 +119,7 @@ impl Node {
                     self.relay.handle_leave(event.id);
                 }
                 self.elements.handle_event(&event);
+                self.name_others(now, event.id);
                 self.out.push_back(Output::Member(event));
             }
             membership::Output::Answer(key, result) => self.calls.answer(key, result),
@@ -135,6 +140,7 @@ impl Node {
             }
             relay::Output::LocalLost(way) => self.calls.handle_lost(now, way),
             relay::Output::LocalLostServer(id) => self.calls.handle_lost_server(now, id),
+            relay::Output::Send(agent::LINK, frame) => self.agent.handle_frame(now, frame),
             relay::Output::Send(link, frame) => self.links.send(now, link, frame),
             relay::Output::Want(id, addr) => self.links.want(now, id, addr),
         }
@@ -177,12 +183,19 @@ impl Node {
         match output {
             namespace::Output::Answer { key, result } => self.calls.answer(key, result),
             namespace::Output::Make { key, id, op: Op::Subscribe { source, .. }, .. } => {
-                let present = self.membership.view().all_live().map(|record| record.id);
+                let present = self.membership.view().sorted().into_iter().map(|record| record.id);
                 self.elements.subscribe(key, id, source, present);
+            }
+            namespace::Output::Make { key, id, op: Op::MakeSelect(_), input, ended } => {
+                self.elements.make_select(key, id, self.number(id), input, ended);
+            }
+            namespace::Output::Make { key, id, op: Op::MakeDns { addr, .. }, .. } => {
+                let own = SocketAddr::new(self.config.addr.ip(), 0);
+                self.elements.make_dns(key, id, addr.unwrap_or(own));
             }
             namespace::Output::Make { key, id, op, input, ended } => self.elements.make(key, id, &op, input, ended),
             namespace::Output::Use { key, id, op, input, ended } => self.elements.start(key, id, &op, input, ended),
-            namespace::Output::Remove { key, id } => self.elements.remove(key, id),
+            namespace::Output::Remove { key, id, kill } => self.elements.remove(key, id, kill),
             namespace::Output::Server { key, op } => match op {
                 Op::Members => self.calls.answer(key, Ok(self.members())),
                 Op::Log { start, after, wait } => self.oplog.read(key, start, after, wait),
@@ -198,14 +211,43 @@ impl Node {
         }
     }
 
-    fn route_elements(&mut self, output: elements::Output) {
+    /// A number that no other select of the circuit has.
+    fn number(&self, id: ElementId) -> u128 {
+        u128::from(self.config.id.0) << 64 | u128::from(self.config.start) << 40 | u128::from(id.0)
+    }
+
+    fn route_elements(&mut self, now: Instant, output: elements::Output) {
         match output {
             elements::Output::Answer { key, result } => self.calls.answer(key, result),
             elements::Output::Write { key, bytes, end } => self.calls.write(key, bytes, end),
             elements::Output::Again(key) => self.calls.mark_again(key),
             elements::Output::Grant { key, acked, limit } => self.calls.grant(key, acked, limit),
+            elements::Output::Order { id, clause, order } => {
+                let due = match order {
+                    Order::Time(after) => Some(Some(now + after)),
+                    Order::Withdraw => Some(None),
+                    _ => None,
+                };
+                if let Some(at) = due {
+                    self.timers.set(TimerReason::Clause(id, clause), at);
+                }
+                self.agent.order(now, id, clause, order);
+            }
             elements::Output::Effect(effect) => self.out.push_back(Output::Effect(effect)),
             elements::Output::Vacate(id) => self.namespace.vacate(id),
+        }
+    }
+
+    fn route_agent(&mut self, output: agent::Output) {
+        match output {
+            agent::Output::Up => self.relay.handle_up(agent::LINK, agent::SELF),
+            agent::Output::Down => self.relay.handle_down(agent::LINK, agent::SELF, self.membership.view()),
+            agent::Output::Frame(Frame::Packet(route, load)) => {
+                self.relay.handle_packet((agent::LINK, agent::SELF), route, load, self.membership.view());
+            }
+            agent::Output::Frame(_) => {} // it says nothing else to a server
+            agent::Output::Event(id, clause, event) => self.elements.handle_call(id, clause, event),
+            agent::Output::Timer(at) => self.timers.set(TimerReason::Agent, at),
         }
     }
 
@@ -235,6 +277,6 @@ impl Node {
         let observer = Incarnation { id: self.config.id, start: self.config.start };
         let view = self.membership.view();
         let member = |record: &Record| Member { id: record.id, start: record.epoch.start, addr: record.addr };
-        Reply::Members { observer, events: view.events(), members: view.all_live().map(member).collect() }
+        Reply::Members { observer, events: view.events(), members: view.sorted().iter().map(member).collect() }
     }
 }

@@ -39,9 +39,9 @@ impl Node {
         let (registrations, calls) = self.calls.count();
         let (elements, waiting) = self.elements.count();
         Snapshot {
-            members: self.membership.view().all_live().copied().collect(),
+            members: self.membership.view().sorted(),
             links: self.links.iter().collect(),
-            clients: self.relay.clients(),
+            clients: self.relay.clients() - usize::from(self.agent.is_up()),
             registrations,
             calls,
             waiting,

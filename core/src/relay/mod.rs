@@ -265,6 +265,9 @@ impl Relay {
                     self.tell_client(route.host, route.session, loss);
                 }
             }
+            // Of its own clients' ways this server knows itself. From it, the host
+            // would take this for a word that they have been told, too.
+            End::Host if route.via == self.me => {}
             End::Host => self.forward(route.host, Parcel { route, load: Err(loss) }, view),
             End::Client => self.forward(route.via, Parcel { route, load: Err(loss) }, view),
         }

@@ -128,7 +128,7 @@ fn nothing_that_a_server_says_after_it_has_left_reaches_a_client() {
     relay.handle_up(server(HOST).0, server(HOST).1);
     relay.handle_packet(server(HOST), route(End::Client, 0), body(), &view);
     assert_eq!(drain(&mut relay).len(), 1);
-    let gone = Record { state: State::Dead, ..*view.get(HOST).unwrap() };
+    let gone = Record { state: State::Dead, ..view.get(HOST).unwrap() };
     view.put(gone);
     relay.handle_packet(server(HOST), route(End::Client, 0), body(), &view);
     let lost = Frame::Lost(route(End::Host, MAX_HOPS), Loss::Gone);
@@ -158,7 +158,7 @@ fn all_reset() -> Frame {
 fn nothing_is_asked_of_a_server_that_has_left_even_if_it_could_be() {
     let (mut relay, mut view) = (relay(), view());
     relay.handle_up(server(HOST).0, server(HOST).1);
-    view.put(Record { state: State::Dead, ..*view.get(HOST).unwrap() });
+    view.put(Record { state: State::Dead, ..view.get(HOST).unwrap() });
     relay.handle_packet(CLIENT, from_client(), body(), &view);
     assert_eq!(drain(&mut relay), [told(Loss::Gone)]);
     relay.handle_down(CLIENT.0, CLIENT.1, &view);
@@ -315,4 +315,21 @@ fn a_host_that_answers_what_was_late_hears_when_the_client_hangs_up() {
     relay.handle_down(CLIENT.0, CLIENT.1, &view);
     let gone = Frame::Lost(route(End::Host, MAX_HOPS), Loss::Gone);
     assert_eq!(drain(&mut relay), [Output::Send(LinkId(2), gone)]);
+}
+
+#[test]
+fn what_another_says_of_the_ways_of_its_own_clients_is_not_passed_on_as_its_own_word() {
+    let (mut relay, view) = (relay(), view());
+    for id in [HOST, THIRD] {
+        relay.handle_up(server(id).0, server(id).1);
+    }
+    drain(&mut relay);
+    // The third has lost the way here, passed on packets for the host before,
+    // and has no other way to it than by this server: late, as it may be.
+    let of_mine = Route { session: ALL, ..route(End::Host, MAX_HOPS) };
+    relay.handle_lost(server(THIRD), of_mine, Loss::Reset, &view);
+    assert_eq!(drain(&mut relay), []);
+    let of_its_own = Route { via: THIRD, ..of_mine };
+    relay.handle_lost(server(THIRD), of_its_own, Loss::Gone, &view);
+    assert_eq!(drain(&mut relay), [Output::Send(LinkId(2), Frame::Lost(of_its_own, Loss::Gone))]);
 }

@@ -3,18 +3,25 @@
 use std::collections::HashMap;
 
 use circuit_core::{
-    Epoch, ServerId,
+    Epoch, Instant, ServerId,
     membership::{Event, View},
 };
 
+use super::returns::Returns;
+
+/// Views of fewer are compared one by one at every event.
+const LARGE: usize = 256;
+
 /// Numbers for ids, so that what is known of all is an array.
 #[derive(Debug, Default)]
-pub(super) struct Ids(HashMap<ServerId, usize>);
+pub(super) struct Ids(HashMap<ServerId, usize>, Vec<ServerId>);
 
 impl Ids {
     pub(super) fn number(&mut self, id: ServerId) -> usize {
-        let next = self.0.len();
-        *self.0.entry(id).or_insert(next)
+        *self.0.entry(id).or_insert_with(|| {
+            self.1.push(id);
+            self.1.len() - 1
+        })
     }
 
     fn get(&self, id: ServerId) -> Option<usize> {
@@ -32,6 +39,7 @@ pub(crate) struct Log {
     /// followed.
     seen: Vec<(Epoch, bool)>,
     present: usize,
+    pub(super) returns: Returns,
 }
 
 impl Log {
@@ -48,8 +56,13 @@ impl Log {
         self.count
     }
 
-    /// P1, and that numbers are consecutive.
-    pub(super) fn add(&mut self, event: Event, number: usize) -> Result<(), &'static str> {
+    /// Who is there, as of the last event.
+    pub(super) fn present<'a>(&'a self, ids: &'a Ids) -> impl Iterator<Item = ServerId> {
+        self.seen.iter().zip(&ids.1).filter(|((_, present), _)| *present).map(|(_, id)| *id)
+    }
+
+    /// P1, that numbers are consecutive, and that nobody comes back too often.
+    pub(super) fn add(&mut self, now: Instant, event: Event, number: usize) -> Result<(), &'static str> {
         self.count += 1;
         if event.seq != self.count {
             return Err("an event out of order");
@@ -69,6 +82,9 @@ impl Log {
             (false, true) => self.present -= 1,
             (true, false) if *last >= event.epoch => return Err("a join at an epoch that was before (P1)"),
             (true, false) => {
+                if last.start == event.epoch.start && self.returns.back(now, event.id) {
+                    return Err("before this somebody came back alone, and had come back not long before");
+                }
                 *last = event.epoch;
                 self.present += 1;
             }
@@ -91,7 +107,7 @@ impl Log {
     /// Whether it is time to compare one by one: what that costs is the square
     /// of the view, and must not be its cube.
     fn is_due(&self, view: &View) -> bool {
-        let every = 1 + (view.len() / 32).pow(2) as u64;
+        let every = 1 + (view.len() / LARGE).pow(2) as u64;
         self.count.is_multiple_of(every)
     }
 

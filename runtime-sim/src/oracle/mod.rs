@@ -4,27 +4,38 @@
 //! P5, P6 and P8 at every event, and P9 when it is asked to. (P4 is checked by
 //! subscribers, P7 where servers pass on what hosts say.)
 
+mod bounds;
 mod log;
 mod opinions;
+mod returns;
+mod truth;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use circuit_core::{Instant, ServerId, membership::Event};
 
 use crate::{
-    Figure, ServerIndex, Sim,
+    Figure, ServerIndex,
     faults::{Fault, Plan},
 };
 use log::Ids;
 pub(crate) use log::Log;
 use opinions::{Opinions, SETTLED};
+pub use truth::Truth;
 
+/// The figure that counts mistakes of observers.
+pub(crate) const WRONG: &str = "leaves of servers that were alive";
 /// For so long after a fault its consequences may show.
 const MEMORY: Duration = Duration::from_secs(20);
 /// A server that stands still for longer may be held for dead (P8).
 const STALL: Duration = Duration::from_millis(3_900);
 /// So long after a pause a server has heard what came meanwhile.
 const AWAKE: Duration = Duration::from_secs(1);
+/// As many lost packets, of a thousand, are no excuse (P8).
+const FEW: u16 = 50;
+/// Of every server it is looked once in so many times, about, whether all is
+/// within its bounds; what that costs grows with the number of servers.
+const BOUNDS_EVERY: u64 = 23;
 /// With so many servers one cut is less than a fifth of anybody's observers.
 const MANY: usize = 12;
 
@@ -39,10 +50,12 @@ pub struct Oracle {
     owners: BTreeMap<ServerId, ServerIndex>,
     logs: BTreeMap<(ServerIndex, u32), Log>,
     opinions: Opinions,
+    /// How often anybody has done anything.
+    acts: u64,
     joins: u64,
     leaves: u64,
-    /// Of servers that were alive.
-    wrong: u64,
+    /// Of servers that were alive: by whom, and of whom.
+    wrong: Vec<(ServerIndex, ServerIndex)>,
 }
 
 impl Oracle {
@@ -50,7 +63,7 @@ impl Oracle {
     /// `kept` are kept whole.
     pub fn new(servers: usize, plan: Plan, kept: ServerIndex) -> Self {
         let (ids, owners, logs, opinions) = Default::default();
-        Self { servers, kept, plan, ids, owners, logs, opinions, joins: 0, leaves: 0, wrong: 0 }
+        Self { servers, kept, plan, ids, owners, logs, opinions, acts: 0, joins: 0, leaves: 0, wrong: Vec::new() }
     }
 
     /// What a server saw in one of its lives.
@@ -73,27 +86,38 @@ impl Oracle {
         self.leaves
     }
 
-    /// Leaves of servers that were alive.
-    pub const fn wrong(&self) -> u64 {
-        self.wrong
-    }
-
     /// What was counted.
     pub fn figures(&self) -> Vec<Figure> {
         vec![
             Figure::count("joins", self.joins),
             Figure::count("leaves", self.leaves),
-            Figure::count("leaves of servers that were alive", self.wrong),
+            Figure::count(WRONG, self.wrong.len() as u64),
         ]
     }
 
+    /// How often somebody of these lost sight of another of these who was alive.
+    pub fn lost(&self, among: impl Fn(ServerIndex) -> bool) -> u64 {
+        self.wrong.iter().filter(|&&(observer, subject)| among(observer) && among(subject)).count() as u64
+    }
+
     /// A server may have changed its mind.
-    pub fn acted(&mut self, sim: &Sim, server: ServerIndex) {
+    pub fn acted(&mut self, sim: &mut impl Truth, server: ServerIndex) {
+        self.acts += 1;
+        if self.acts.is_multiple_of(BOUNDS_EVERY * self.servers as u64)
+            && let Some(excess) = sim.node(server).and_then(bounds::exceeded)
+        {
+            return sim.fail(format!("server {server} has {excess}"));
+        }
         self.opinions.note(sim, server);
+        if sim.node(server).is_some_and(|node| node.membership().unsettled()[2] > 0)
+            && let Some(log) = self.logs.get_mut(&(server, sim.life(server)))
+        {
+            log.returns.wait(sim.now());
+        }
     }
 
     /// An observer saw somebody join or leave.
-    pub fn event(&mut self, sim: &mut Sim, server: ServerIndex, life: u32, event: Event) {
+    pub fn event(&mut self, sim: &mut impl Truth, server: ServerIndex, life: u32, event: Event) {
         if event.joined {
             self.joins += 1;
         } else {
@@ -104,11 +128,13 @@ impl Oracle {
             self.begin(server, life);
         }
         let number = self.ids.number(event.id);
+        let jumped = self.jumped(sim.now(), server);
         let Some(log) = self.logs.get_mut(&(server, life)) else {
             return;
         };
         let first = log.count() == 0;
-        if let Err(fault) = log.add(event, number) {
+        jumped.into_iter().for_each(|at| log.returns.jump(at));
+        if let Err(fault) = log.add(sim.now(), event, number) {
             return sim.fail(format!("server {server}: {fault}: {event:?}"));
         }
         if let Some(node) = node {
@@ -129,6 +155,12 @@ impl Oracle {
         }
     }
 
+    /// When the clock of a server last jumped, if it did.
+    fn jumped(&self, now: Instant, server: ServerIndex) -> Option<Instant> {
+        let jumps = |fault: &Fault| matches!(*fault, Fault::Jump { server: jumped, .. } if jumped == server);
+        self.plan.iter().filter(|(at, fault)| *at <= now && jumps(fault)).map(|(at, _)| *at).max()
+    }
+
     /// The log of a new life; those before are of no use, unless they are kept.
     fn begin(&mut self, server: ServerIndex, life: u32) {
         if server >= self.kept {
@@ -139,17 +171,17 @@ impl Oracle {
 
     /// Nobody is said to have left who did not, unless its observers agreed, or
     /// somebody else said so before (P5).
-    fn justified(&mut self, sim: &mut Sim, observer: ServerIndex, life: u32, event: Event) {
-        let Some(node) =
-            sim.node(observer).filter(|_| sim.life(observer) == life && event.id != sim.server_id(observer))
-        else {
+    fn justified(&mut self, sim: &mut impl Truth, observer: ServerIndex, life: u32, event: Event) {
+        if !sim.is_alive(observer) || sim.life(observer) != life || event.id == sim.server_id(observer) {
             return; // it goes itself
-        };
+        }
         let began_anew = sim.last_epoch(event.id).is_some_and(|last| last.start > event.epoch.start);
         if began_anew || sim.was_told_to_leave(event.id, event.epoch.start) {
             return;
         }
-        let view = node.membership().view();
+        // By now it may have dropped others, too.
+        let Some(log) = self.logs.get(&(observer, life)) else { return };
+        let view = log.present(&self.ids);
         let (plan, now) = (&self.plan, sim.now());
         let reaches = |other| !is_disturbed(plan, now, observer, other);
         let found = self.opinions.verdict(sim, observer, view, event, reaches);
@@ -159,47 +191,68 @@ impl Oracle {
     }
 
     /// Nobody leaves who is there, unless much went wrong with it (P8).
-    fn left(&mut self, sim: &mut Sim, observer: ServerIndex, event: Event) {
-        let is_subject = |&server: &ServerIndex| {
-            sim.node(server).is_some_and(|node| {
-                node.id() == event.id
-                    && node.membership().view().live(event.id).is_some()
-                    && node.membership().epoch().start == event.epoch.start
-            })
-        };
+    fn left(&mut self, sim: &mut impl Truth, observer: ServerIndex, event: Event) {
+        let is_subject = |&server: &ServerIndex| sim.is_here(server, event.id, event.epoch.start);
         let Some(subject) = self.owners.get(&event.id).copied().filter(is_subject) else {
             return;
         };
-        self.wrong += 1;
+        self.wrong.push((observer, subject));
         if self.is_protected(sim, subject) && self.is_protected(sim, observer) {
             sim.fail(format!("server {observer} lost sight of {subject}, which was well (P8)"));
         }
     }
 
     /// Whether P8 promises that this server is not declared gone now.
-    fn is_protected(&self, sim: &Sim, server: ServerIndex) -> bool {
-        let mut cuts = 0;
+    fn is_protected(&self, sim: &impl Truth, server: ServerIndex) -> bool {
+        let mut cuts = 0_usize;
         for (_, fault) in self.plan.iter().filter(|(at, fault)| is_recent(sim.now(), *at, fault, MEMORY)) {
             match *fault {
-                Fault::Cut { a, b, .. } if a == server || b == server => cuts += 1,
+                Fault::Cut { a, b, .. } if a == server || b == server => cuts = cuts.saturating_add(1),
+                Fault::Weak { from, to, loss, .. } if loss > FEW => {
+                    let sends = if from.contain(server) { to.others(server) } else { 0 };
+                    let hears = if to.contain(server) { from.others(server) } else { 0 };
+                    cuts = cuts.saturating_add(sends.max(hears));
+                }
                 Fault::Split { .. } => return false,
-                Fault::Pause { server: paused, lasting } if paused == server && lasting > STALL => return false,
-                Fault::Crash { server: gone, .. } | Fault::Leave { server: gone, .. } if gone == server => {
+                Fault::Jump { server: jumped, .. } if jumped == server => return false,
+                Fault::Crash { server: gone, .. }
+                | Fault::Leave { server: gone, .. }
+                | Fault::Version { server: gone, .. }
+                    if gone == server =>
+                {
                     return false;
                 }
                 _ => {}
             }
         }
-        cuts == 0 || cuts == 1 && self.servers >= MANY
+        let few = cuts == 0 || cuts == 1 && self.servers >= MANY;
+        few && !self.has_stalled(sim.now(), server)
+    }
+
+    /// Whether a server stood still for long lately. Pauses that follow each
+    /// other closely are one.
+    fn has_stalled(&self, now: Instant, server: ServerIndex) -> bool {
+        let (mut since, mut until) = (Instant::ZERO, Instant::ZERO);
+        self.plan.iter().take_while(|(at, _)| *at <= now).any(|&(at, fault)| {
+            let lasting = match fault {
+                Fault::Pause { server: paused, lasting } if paused == server => lasting,
+                _ => return false,
+            };
+            if at > until + AWAKE {
+                since = at;
+            }
+            until = until.max(at + lasting);
+            until.since(since) > STALL && until + MEMORY >= now
+        })
     }
 
     /// Whether somebody waits to be let in again.
-    pub fn is_damped(&self, sim: &Sim) -> bool {
+    pub fn is_damped(&self, sim: &impl Truth) -> bool {
         (0..self.servers).filter_map(|server| sim.node(server)).any(|node| node.membership().unsettled()[2] > 0)
     }
 
     /// Everybody sees everybody, and nobody else (P9).
-    pub fn converged(&self, sim: &mut Sim, when: &str) {
+    pub fn converged(&self, sim: &mut impl Truth, when: &str) {
         if let Some(fault) = sim.differ() {
             return sim.fail(format!("{fault} {when} (P9)"));
         }
@@ -220,6 +273,10 @@ fn is_disturbed(plan: &Plan, now: Instant, one: ServerIndex, other: ServerIndex)
     let apart = plan.iter().filter(felt(SETTLED)).any(|(_, fault)| match *fault {
         Fault::Cut { a, b, .. } | Fault::Reset { a, b } => either(a) && either(b),
         Fault::Split { below, .. } => (one < below) != (other < below),
+        Fault::Weak { from, to, .. } => {
+            from.contain(one) && to.contain(other) || from.contain(other) && to.contain(one)
+        }
+        Fault::Jump { server, .. } | Fault::Version { server, .. } => either(server),
         // It may have been held for gone, and be let in again only now.
         Fault::Pause { server, lasting } => server == other && lasting > STALL,
         _ => false,
@@ -230,5 +287,5 @@ fn is_disturbed(plan: &Plan, now: Instant, one: ServerIndex, other: ServerIndex)
 
 /// Whether a fault at `at` was felt within `memory` before `now`.
 fn is_recent(now: Instant, at: Instant, fault: &Fault, memory: Duration) -> bool {
-    at <= now && now <= at + fault.lasting() + memory
+    at <= now && now <= at + fault.felt() + memory
 }

@@ -5,15 +5,16 @@ use std::{collections::BTreeMap, time::Duration};
 
 use circuit_core::{
     Epoch, Instant, ServerId,
-    membership::{Event, Opinion, View, rings::Rings},
+    membership::{Event, Opinion, rings::Rings},
 };
 
-use crate::{ServerIndex, Sim};
+use super::Truth;
+use crate::ServerIndex;
 
 /// Who held a server for down within this time may have been counted so.
-const RECENT: Duration = Duration::from_secs(6);
+const RECENT: Duration = Duration::from_millis(6_600);
 /// Who does not give up a server for so long has answered so.
-pub(super) const SETTLED: Duration = Duration::from_secs(6);
+pub(super) const SETTLED: Duration = Duration::from_millis(6_600);
 
 /// One server's opinion of another.
 #[derive(Clone, Copy, Debug)]
@@ -44,14 +45,18 @@ pub(super) struct Opinions {
 
 impl Opinions {
     /// Notes what a server thinks now.
-    pub(super) fn note(&mut self, sim: &Sim, server: ServerIndex) {
+    pub(super) fn note(&mut self, sim: &impl Truth, server: ServerIndex) {
         let Some(node) = sim.node(server) else {
             return; // what it said last may count for a while
         };
         let (now, life) = (sim.now(), sim.life(server));
         let mind = self.of.entry(server).or_default();
         if mind.life != life {
-            *mind = Mind { life, ..Mind::default() };
+            // What it said before it began anew may count for a while.
+            let at = mind.at;
+            let said = mind.held.iter().filter(|(_, held)| held.was_down(at));
+            let said = said.map(|(&id, _)| (id, Held { opinion: Opinion::None, since: now, down: Some(at) }));
+            *mind = Mind { life, held: said.collect(), ..Mind::default() };
         }
         mind.at = now;
         // Whoever asks nobody, and sees the same, has not changed its mind.
@@ -84,9 +89,9 @@ impl Opinions {
     /// all the time, and that nothing kept the observer from hearing.
     pub(super) fn verdict(
         &mut self,
-        sim: &Sim,
+        sim: &impl Truth,
         observer: ServerIndex,
-        view: &View,
+        view: impl Iterator<Item = ServerId>,
         left: Event,
         reaches: impl Fn(ServerIndex) -> bool,
     ) -> Result<(), String> {
@@ -95,22 +100,22 @@ impl Opinions {
             return Ok(());
         }
         self.found.insert(subject, left.epoch);
-        let ring = Rings::among(subject, view.all_live().map(|record| record.id)).set();
-        let (mut down, mut up) = (1, 0); // itself is one of them
-        for other in (0..sim.settings().servers).filter(|&other| other != observer) {
+        let ring = Rings::among(subject, view).set();
+        let (mut down, mut up) = (1, Vec::new()); // itself is one of them
+        for other in (0..sim.servers()).filter(|&other| other != observer) {
             let Some(mind) = self.of.get(&other) else { continue };
             let Some(held) = mind.held.get(&subject) else { continue };
-            let is_here = sim.node(other).is_some() && sim.life(other) == mind.life;
+            let is_here = sim.is_alive(other) && sim.life(other) == mind.life;
             if !is_here {
                 down += usize::from(held.was_down(mind.at) && mind.at + RECENT > sim.now());
             } else if held.was_down(sim.now()) {
                 down += 1;
             } else if ring.contains(&sim.server_id(other)) && held.is_settled(sim.now()) && reaches(other) {
-                up += 1;
+                up.push(other);
             }
         }
-        if 10 * down < 7 * (down + up) {
-            return Err(format!("at most {down} of its observers held it for down, and {up} did not"));
+        if 10 * down < 7 * (down + up.len()) {
+            return Err(format!("at most {down} of its observers held it for down, and servers {up:?} did not"));
         }
         Ok(())
     }

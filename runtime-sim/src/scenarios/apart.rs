@@ -26,17 +26,21 @@ pub(super) fn partition(options: &Options) -> Report {
     let joined = cluster.world.app.oracle.joins();
     cluster.world.run_until(seconds(READY) + LASTING);
     let healed = cluster.until_agreed(Duration::from_secs(60));
-    cluster.figures.push(Figure::seconds("healed", healed, 15));
+    cluster.figures.push(Figure::seconds("healed", healed, Bar::AtMost(15.0)));
     // Everybody loses, and finds again, all that are on other sides.
     let ends = borders.iter().chain([&nodes]).copied();
     let sides: Vec<usize> = [0].iter().chain(&borders).copied().zip(ends).map(|(from, to)| to - from).collect();
     let pairs: usize = sides.iter().map(|side| side * (nodes - side)).sum();
     let oracle = &cluster.world.app.oracle;
-    let figure = |name: &str, count: u64| Figure::new(name, count as f64 / pairs as f64, Bar::AtMost(1.0));
     let (leaves, joins) = (oracle.leaves(), oracle.joins() - joined);
-    cluster.figures.push(figure("leaves for each far peer", leaves));
-    cluster.figures.push(figure("joins for each far peer", joins));
+    cluster.figures.push(one_each("leaves", leaves, pairs));
+    cluster.figures.push(one_each("joins", joins, pairs));
     cluster.report()
+}
+
+/// There is to be exactly one for each pair of servers that were apart.
+fn one_each(what: &str, count: u64, pairs: usize) -> Figure {
+    Figure::none(format!("{what} that are not one for each far peer"), count.abs_diff(pairs as u64))
 }
 
 /// Two circuits become one by a single `join`; the next changes nothing.
@@ -50,16 +54,14 @@ pub(super) fn merge(options: &Options) -> Report {
     let other = Target { addr: cluster.world.sim.server_addr(nodes / 2 + 1), expect: None };
     cluster.world.sim.command(1, |node, now| node.join(now, other));
     let full = cluster.until_agreed(Duration::from_secs(60));
-    cluster.figures.push(Figure::seconds("the views are one", full, 5));
+    cluster.figures.push(Figure::seconds("the views are one", full, Bar::AtMost(5.0)));
     let oracle = &cluster.world.app.oracle;
-    let new = (oracle.joins() - joined) as f64;
-    let (leaves, far) = (oracle.leaves() as f64, (2 * (nodes / 2) * (nodes - nodes / 2)) as f64);
-    cluster.figures.push(Figure::new("joins for each far peer", new / far, Bar::AtMost(1.0)));
-    cluster.figures.push(Figure::new("leaves", leaves, Bar::AtMost(0.0)));
-    let before = oracle.count();
+    let (leaves, joins, before) = (oracle.leaves(), oracle.joins() - joined, oracle.count());
+    cluster.figures.push(one_each("joins", joins, 2 * (nodes / 2) * (nodes - nodes / 2)));
+    cluster.figures.push(Figure::none("leaves", leaves));
     cluster.world.sim.command(2, |node, now| node.join(now, other));
     cluster.world.run_until(cluster.now() + Duration::from_secs(30));
-    let events = (cluster.world.app.oracle.count() - before) as f64;
-    cluster.figures.push(Figure::new("events of joining again", events, Bar::AtMost(0.0)));
+    let events = cluster.world.app.oracle.count() - before;
+    cluster.figures.push(Figure::none("events of joining again", events));
     cluster.report()
 }

@@ -1,12 +1,14 @@
 //! Servers without clients, and what they see: what the scenarios about
 //! membership alone have in common.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use circuit_core::{Instant, Rng, membership as member};
+use circuit_core::{Instant, ServerId, client::Event, membership as member};
 
 use super::Options;
-use crate::{App, Bar, Figure, Oracle, Report, Seeds, ServerIndex, Settings, Sim, World, faults::Plan};
+use crate::{
+    App, Bar, ClientIndex, Figure, Oracle, Report, ServerIndex, Settings, Sim, World, faults::Plan, oracle::WRONG,
+};
 
 /// How often it is looked whether what is waited for has come about.
 const LOOK: Duration = Duration::from_millis(20);
@@ -22,6 +24,19 @@ pub(super) struct Seen {
     pub(super) oracle: Oracle,
     /// The most neighbours that anybody had.
     pub(super) degree: usize,
+    /// How many calls were answered well.
+    pub(super) answered: u64,
+    /// When the incarnations that were killed were.
+    died: BTreeMap<(ServerId, u32), Instant>,
+    /// How long observers took to see that, all together, and how often they did.
+    noticing: (Duration, u32),
+}
+
+impl Seen {
+    /// How long it takes to see that a server was killed, in the mean.
+    pub(super) fn detection(&self) -> Duration {
+        self.noticing.0 / self.noticing.1.max(1)
+    }
 }
 
 impl Cluster {
@@ -32,23 +47,20 @@ impl Cluster {
     }
 
     pub(super) fn settings(options: &Options, nodes: usize) -> Settings {
-        let mut rng = Rng::from_number(options.seed).fork("cluster");
-        Settings {
-            servers: nodes,
-            clients: 0,
-            delay: Duration::from_micros(50 + rng.below(5_000)),
-            jitter: Duration::from_micros(rng.below(5_000)),
-            seeds: Seeds::First,
-            boot: Duration::from_secs(1),
-            ready: Instant::ZERO,
-            trace: options.trace,
-        }
+        Settings { telling: options.telling, ..Settings::data_centre(nodes, options.seed) }
     }
 
     /// The same, with other settings.
     pub(super) fn with(options: &Options, settings: Settings, plan: &Plan) -> Self {
-        let seen = Seen { oracle: Oracle::new(settings.servers, plan.clone(), 0), degree: 0 };
-        Self { world: World::new(settings, options.seed, plan, seen), figures: Vec::new() }
+        let plan = options.cut(plan.clone());
+        let seen = Seen {
+            oracle: Oracle::new(settings.servers, plan.clone(), 1),
+            degree: 0,
+            answered: 0,
+            died: BTreeMap::new(),
+            noticing: (Duration::ZERO, 0),
+        };
+        Self { world: World::new(settings, options.seed, &plan, seen), figures: Vec::new() }
     }
 
     /// Lets the world go on until `holds`, looked at now and then, for `limit`
@@ -73,13 +85,6 @@ impl Cluster {
         self.world.sim.now()
     }
 
-    /// The same, when nobody who was alive may have been held for gone.
-    pub(super) fn report_none_lost(mut self) -> Report {
-        let wrong = self.world.app.oracle.wrong() as f64;
-        self.figures.push(Figure::new("servers that were alive held for gone", wrong, Bar::AtMost(0.0)));
-        self.report()
-    }
-
     /// What came of it, after a check that all is in order at last.
     pub(super) fn report(mut self) -> Report {
         let Self { world, figures } = &mut self;
@@ -89,11 +94,35 @@ impl Cluster {
         report.figures = self.figures;
         report
     }
+
+    /// The same, when nobody who was alive may have been held for gone.
+    pub(super) fn report_none_lost(self) -> Report {
+        let mut report = self.report();
+        let wrong = report.figures.iter_mut().filter(|figure| figure.name == WRONG);
+        wrong.for_each(|figure| figure.bar = Some(Bar::AtMost(0.0)));
+        report
+    }
 }
 
 impl App for Seen {
     fn member(&mut self, sim: &mut Sim, server: ServerIndex, life: u32, event: member::Event) {
         self.oracle.event(sim, server, life, event);
+        let died = self.died.get(&(event.id, event.epoch.start)).filter(|_| !event.joined);
+        if let Some(&died) = died {
+            self.noticing.0 += sim.now().since(died);
+            self.noticing.1 += 1;
+        }
+    }
+
+    fn event(&mut self, _: &mut Sim, _: ClientIndex, event: Event) {
+        self.answered += u64::from(matches!(event, Event::Answer { result: Ok(_), .. }));
+    }
+
+    fn crashed(&mut self, sim: &mut Sim, server: ServerIndex) {
+        let id = sim.server_id(server);
+        if let Some(last) = sim.last_epoch(id) {
+            self.died.insert((id, last.start), sim.now());
+        }
     }
 
     fn acted(&mut self, sim: &mut Sim, server: ServerIndex) {

@@ -2,21 +2,29 @@
 
 use std::time::Duration;
 
+use circuit_core::{Instant, Rng};
+
 use super::{FOR_GOOD, Options, cluster::Cluster, seconds};
-use crate::{Bar, Figure, Report, faults::Fault};
+use crate::{Bar, Figure, Report, ServerIndex, faults::Fault};
 
 const DIE: u64 = 20;
+/// Within this everybody has dropped the dead.
+const GONE: Bar = Bar::AtMost(8.0);
+
+/// A server dies, and does not come back.
+fn dies(at: u64, server: ServerIndex) -> (Instant, Fault) {
+    (seconds(at), Fault::Crash { server, back: FOR_GOOD, same: false })
+}
 
 /// Ten of a thousand die at the same moment.
 pub(super) fn crash(options: &Options) -> Report {
     let nodes = options.nodes.unwrap_or(1_000);
     let dead = (nodes / 100).max(1);
-    let die = |at| (seconds(DIE), Fault::Crash { server: at, back: FOR_GOOD, same: false });
-    let plan = (0..dead).map(|one| die(one * nodes / dead)).collect();
+    let plan = (0..dead).map(|one| dies(DIE, one * nodes / dead)).collect();
     let mut cluster = Cluster::new(options, nodes, &plan);
     cluster.world.run_until(seconds(DIE));
     let gone = cluster.until_agreed(Duration::from_secs(60));
-    cluster.figures.push(Figure::seconds(format!("{dead} dead are gone everywhere"), gone, 8));
+    cluster.figures.push(Figure::seconds(format!("{dead} dead are gone everywhere"), gone, GONE));
     cluster.report_none_lost()
 }
 
@@ -25,18 +33,17 @@ pub(super) fn crash(options: &Options) -> Report {
 pub(super) fn orphan(options: &Options) -> Report {
     const LATER: u64 = 40;
     let nodes = options.nodes.unwrap_or(500);
-    let die = |at, server| (seconds(at), Fault::Crash { server, back: FOR_GOOD, same: false });
-    let plan = vec![die(DIE, 0), die(LATER, nodes / 2)];
+    let plan = vec![dies(DIE, 0), dies(LATER, nodes / 2)];
     let mut cluster = Cluster::new(options, nodes, &plan);
     cluster.world.run_until(seconds(DIE));
     let gone = cluster.until_agreed(Duration::from_secs(20));
-    cluster.figures.push(Figure::seconds("the seed is gone everywhere", gone, 8));
+    cluster.figures.push(Figure::seconds("the seed is gone everywhere", gone, GONE));
     cluster.world.run_until(seconds(LATER));
     let gone = cluster.until_agreed(Duration::from_secs(20));
-    cluster.figures.push(Figure::seconds("and another after it", gone, 8));
+    cluster.figures.push(Figure::seconds("and another after it", gone, GONE));
     let deaf = (0..nodes).filter_map(|server| cluster.world.sim.node(server));
     let deaf = deaf.filter(|node| node.membership().view().len() != nodes - 2).count();
-    cluster.figures.push(Figure::new("deaf servers", deaf as f64, Bar::AtMost(0.0)));
+    cluster.figures.push(Figure::none("deaf servers", deaf as u64));
     cluster.report_none_lost()
 }
 
@@ -48,25 +55,24 @@ pub(super) fn restart(options: &Options) -> Report {
     let mut cluster = Cluster::new(options, nodes, &plan);
     cluster.world.run_until(seconds(DIE + 1));
     let full = cluster.until_agreed(Duration::from_secs(120));
-    cluster.figures.push(Figure::seconds("all views full again", full, 30));
+    cluster.figures.push(Figure::seconds("all views full again", full, Bar::AtMost(30.0)));
     cluster.report()
 }
 
 /// Servers stand still, for as long as they may; and one dies.
 pub(super) fn stalled(options: &Options) -> Report {
     let nodes = options.nodes.unwrap_or(128);
-    let mut rng = circuit_core::Rng::from_number(options.seed).fork("stalled");
+    let mut rng = Rng::from_number(options.seed).fork("stalled");
     let still = 1 + rng.below(nodes as u64 / 4) as usize;
     let pause = |server| {
         let lasting = Duration::from_millis(500 + rng.below(3_400));
         (seconds(DIE), Fault::Pause { server, lasting })
     };
     let mut plan: Vec<_> = (1..=still).map(pause).collect();
-    plan.push((seconds(DIE), Fault::Crash { server: nodes - 1, back: FOR_GOOD, same: false }));
+    plan.push(dies(DIE, nodes - 1));
     let mut cluster = Cluster::new(options, nodes, &plan);
     cluster.world.run_until(seconds(DIE));
     let gone = cluster.until_agreed(Duration::from_secs(60));
-    let took = gone.map_or(f64::INFINITY, |took| took.as_secs_f64());
-    cluster.figures.push(Figure::new("a real crash is found, s", took, Bar::MedianAtMost(6.0)));
+    cluster.figures.push(Figure::seconds("a real crash is found", gone, Bar::MedianAtMost(6.0)));
     cluster.report_none_lost()
 }

@@ -2,15 +2,21 @@
 
 mod apart;
 mod boot;
-mod channels;
+pub(crate) mod channels;
+mod chaos;
+mod churn;
 mod cluster;
 mod crash;
 mod idle;
 mod members;
+mod mishaps;
+mod overlay;
+mod turmoil;
+mod weak;
 
 use std::{ops::Range, time::Duration};
 
-use crate::Report;
+use crate::{Report, faults::Plan};
 
 /// Something that a world is put through.
 #[derive(Clone, Debug)]
@@ -29,13 +35,43 @@ pub struct Scenario {
 
 /// How to run a scenario.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct Options<'a> {
     /// Which world.
     pub seed: u64,
     /// How many servers, if not as many as the scenario would have.
     pub nodes: Option<usize>,
-    /// Whether to print everything that happens.
-    pub trace: bool,
+    /// Which of the faults that were planned happen, by their numbers in the
+    /// plan; all, if nothing is said.
+    pub faults: Option<&'a [usize]>,
+    /// What is told of what happens.
+    pub telling: Telling,
+}
+
+/// What is told of what happens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Telling {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The last of it, in the report.
+    Last,
+    /// All of it, at once, on standard output.
+    All,
+}
+
+impl Options<'_> {
+    /// The run of a seed, with all that the scenario chooses.
+    pub const fn of(seed: u64) -> Self {
+        Self { seed, nodes: None, faults: None, telling: Telling::Nothing }
+    }
+
+    /// The part of a plan that happens.
+    pub fn cut(&self, plan: Plan) -> Plan {
+        match self.faults {
+            None => plan,
+            Some(faults) => faults.iter().filter_map(|&number| plan.get(number).copied()).collect(),
+        }
+    }
 }
 
 /// All scenarios.
@@ -53,6 +89,20 @@ pub const ALL: &[Scenario] = &[
         smoke: 1..16,
         small: None,
         run: members::run,
+    },
+    Scenario {
+        name: "chaos",
+        about: "random clusters, random faults of every kind, and clients at work",
+        smoke: 0..500,
+        small: None,
+        run: chaos::run,
+    },
+    Scenario {
+        name: "turmoil",
+        about: "the production server and client, with the same faults, clients and checks",
+        smoke: 0..5,
+        small: Some(4),
+        run: turmoil::run,
     },
     Scenario {
         name: "boot",
@@ -104,6 +154,55 @@ pub const ALL: &[Scenario] = &[
         run: crash::orphan,
     },
     Scenario {
+        name: "flipflop",
+        about: "10 of 1,000 servers hear nothing for 20 s, again and again",
+        smoke: 0..2,
+        small: Some(60),
+        run: weak::flipflop,
+    },
+    Scenario {
+        name: "lossy",
+        about: "10 of 1,000 servers lose four in five of the packets that they send",
+        smoke: 0..2,
+        small: Some(60),
+        run: weak::lossy,
+    },
+    Scenario {
+        name: "blackhole",
+        about: "two of 100 servers cannot reach each other, and a client of one calls the other",
+        smoke: 0..2,
+        small: Some(20),
+        run: weak::blackhole,
+    },
+    Scenario {
+        name: "wan",
+        about: "200 servers in two data centres, 300 ms apart, between which 1 % is lost",
+        smoke: 0..2,
+        small: Some(40),
+        run: weak::wan,
+    },
+    Scenario {
+        name: "massacre",
+        about: "of 10,000 servers 10 to 99 % die at once",
+        smoke: 0..5,
+        small: Some(100),
+        run: overlay::massacre,
+    },
+    Scenario {
+        name: "expander",
+        about: "the overlay of 1,000 servers is looked at every second, at rest and in churn",
+        smoke: 0..1,
+        small: Some(100),
+        run: overlay::expander,
+    },
+    Scenario {
+        name: "churn",
+        about: "200 servers that stay for 60, 30 or 10 s",
+        smoke: 0..1,
+        small: Some(30),
+        run: churn::churn,
+    },
+    Scenario {
         name: "idle",
         about: "1,000 servers, and 100, in which nothing happens",
         smoke: 0..1,
@@ -122,4 +221,11 @@ const FOR_GOOD: Duration = Duration::from_secs(1_000_000);
 
 const fn seconds(seconds: u64) -> circuit_core::Instant {
     circuit_core::Instant::from_micros(Duration::from_secs(seconds).as_micros() as u64)
+}
+
+/// Where all servers are, as if by discovery: everybody may dial everybody.
+fn all_servers(sim: &crate::Sim) -> Vec<circuit_core::Target> {
+    let targets =
+        (0..sim.settings().servers).map(|server| circuit_core::Target { addr: sim.server_addr(server), expect: None });
+    targets.collect()
 }

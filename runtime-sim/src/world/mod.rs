@@ -3,8 +3,11 @@
 //! Time jumps from event to event. Every decision that is the world's own (how
 //! long a frame takes, when an application acts) comes from its seed.
 
+mod beacons;
 mod client;
+mod machine;
 mod net;
+mod network;
 mod server;
 
 use std::{
@@ -16,15 +19,21 @@ use std::{
 use circuit_core::{
     Epoch, Instant, Rng, ServerId,
     client::{CallId, Client, Event},
+    effect::EffectEvent,
     membership as member,
 };
 
 use crate::{
     Failure, Report, Trace,
     faults::{Fault, Plan},
+    scenarios::Telling,
+    teller::Teller,
 };
+use beacons::Wire;
 use client::SimClient;
-use net::{Connection, ConnectionId, End, Network, Side};
+pub use net::RECORD;
+use net::{Connection, ConnectionId, End, Side};
+pub use network::{Network, Quality, STUCK, is_hopeless};
 use server::Server;
 
 /// A server, counted from 0.
@@ -45,17 +54,43 @@ pub struct Settings {
     pub jitter: Duration,
     /// Whom each server knows when it starts.
     pub seeds: Seeds,
+    /// Whether they announce themselves, and hear each other.
+    pub discover: bool,
     /// All servers start within this time, the first at once.
     pub boot: Duration,
     /// When the applications start.
     pub ready: Instant,
-    /// Whether to print everything that happens.
-    pub trace: bool,
+    /// Servers' clocks gain or lose up to so many microseconds in a second.
+    pub drift: u64,
+    /// What is told of what happens.
+    pub telling: Telling,
+}
+
+impl Settings {
+    /// Links of a data centre, over which all servers join through the first
+    /// within a second; how long the links are comes from a seed.
+    pub fn data_centre(servers: usize, seed: u64) -> Self {
+        let mut rng = Rng::from_number(seed).fork("cluster");
+        Self {
+            servers,
+            clients: 0,
+            delay: Duration::from_micros(50 + rng.below(5_000)),
+            jitter: Duration::from_micros(rng.below(5_000)),
+            seeds: Seeds::First,
+            discover: false,
+            boot: Duration::from_secs(1),
+            ready: Instant::ZERO,
+            drift: 0,
+            telling: Telling::Nothing,
+        }
+    }
 }
 
 /// Whom a server knows when it starts, so that all find each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seeds {
+    /// Nobody.
+    None,
     /// One that starts before it, and about so many others.
     Some(usize),
     /// The first.
@@ -106,6 +141,7 @@ pub struct Sim {
     /// Which connection an end is of.
     ends: BTreeMap<End, (ConnectionId, Side)>,
     network: Network,
+    wire: Wire,
     /// The epochs that each server ever had.
     issued: BTreeMap<ServerId, Vec<Epoch>>,
     /// The starts that were told to leave.
@@ -114,9 +150,14 @@ pub struct Sim {
     pauses_end: Instant,
     /// Bytes that were sent, as sessions seal them.
     sent: u64,
+    /// In so many frames.
+    frames: u64,
     trace: Trace,
     failure: Option<Failure>,
     told: VecDeque<Told>,
+    teller: Teller,
+    /// What goes wrong.
+    plan: Plan,
 }
 
 /// Something that will happen; of two at once, what was scheduled first.
@@ -167,18 +208,26 @@ enum Happening {
     Established(ConnectionId),
     Arrive(ConnectionId, Side),
     Down(ConnectionId, Side),
-    Stuck(ConnectionId, u64),
+    Stuck(ConnectionId, Side, u64),
     Wake(ClientIndex, u64),
     Fault(Fault),
-    Heal(usize, usize),
-    Unite(usize),
+    Over(Fault),
     Restart(ServerIndex, bool),
+    /// In which of its lives something came of an effect of a server.
+    Effect(ServerIndex, u32, Box<EffectEvent>),
+    /// A process may be due.
+    Machine(ServerIndex, u32),
+    /// A server may announce itself, in one of its lives.
+    Speak(ServerIndex, u32),
+    /// A server hears what another sent to all.
+    Datagram(ServerIndex, ServerIndex, Box<[u8]>),
 }
 
 impl<A: App> World<A> {
     /// A world from a seed, in which `plan` will go wrong.
     pub fn new(settings: Settings, seed: u64, plan: &Plan, app: A) -> Self {
         let mut world = Self { sim: Sim::new(settings, seed), app };
+        world.sim.plan.clone_from(plan);
         for &(at, fault) in plan {
             world.sim.schedule(at, Happening::Fault(fault));
         }
@@ -227,6 +276,8 @@ impl<A: App> World<A> {
             simulated: self.sim.now.since(Instant::ZERO),
             failure: self.sim.failure.clone(),
             figures: Vec::new(),
+            plan: self.sim.plan.clone(),
+            last: self.sim.teller.last(),
         }
     }
 }
@@ -247,13 +298,17 @@ impl Sim {
             connections: BTreeMap::new(),
             ends: BTreeMap::new(),
             network: Network::default(),
+            wire: Wire::default(),
             issued: BTreeMap::new(),
             left: BTreeSet::new(),
             pauses_end: Instant::ZERO,
             sent: 0,
+            frames: 0,
             trace: Trace::default(),
             failure: None,
             told: VecDeque::new(),
+            teller: Teller::new(settings.telling),
+            plan: Plan::new(),
             settings,
         };
         let boot = sim.settings.boot.as_micros() as u64;
@@ -272,6 +327,11 @@ impl Sim {
     /// Bytes that anybody has sent, as sessions seal them.
     pub const fn sent(&self) -> u64 {
         self.sent
+    }
+
+    /// Frames that anybody has sent.
+    pub const fn frames(&self) -> u64 {
+        self.frames
     }
 
     /// The last epoch that the server of an id had, if there was one.
@@ -299,11 +359,9 @@ impl Sim {
         &self.settings
     }
 
-    /// Prints what happens, if that is wanted.
-    fn say(&self, what: impl FnOnce() -> String) {
-        if self.settings.trace {
-            println!("{:?} {}", self.now, what());
-        }
+    /// Tells what happens, if that is wanted.
+    fn say(&mut self, what: impl FnOnce() -> String) {
+        self.teller.say(self.now, what);
     }
 
     /// An invariant does not hold. Only the first is kept: what follows from it
@@ -363,25 +421,22 @@ impl Sim {
             Happening::Established(id) => self.established(id),
             Happening::Arrive(id, side) => self.arrive(id, side),
             Happening::Down(id, side) => self.down(id, side),
-            Happening::Stuck(id, since) => self.stuck(id, since),
+            Happening::Stuck(id, side, since) => self.stuck(id, side, since),
             Happening::Wake(client, token) => self.told.push_back(Told::Wake(client, token)),
             Happening::Fault(fault) => self.fault(fault),
-            Happening::Heal(a, b) => self.heal(a, b),
-            Happening::Unite(below) => self.unite(below),
+            Happening::Over(fault) => self.over(fault),
             Happening::Restart(server, same) => self.restart(server, same),
+            Happening::Effect(server, life, ref event) => self.effect(server, life, event),
+            Happening::Machine(server, life) => self.machine(server, life),
+            Happening::Speak(server, life) => self.speak(server, life),
+            Happening::Datagram(server, from, ref packet) => self.datagram(server, from, packet),
         }
     }
 
     fn fault(&mut self, fault: Fault) {
         match fault {
-            Fault::Cut { a, b, lasting } => {
-                self.cut(a, b);
-                self.schedule(self.now + lasting, Happening::Heal(a, b));
-            }
-            Fault::Split { below, lasting } => {
-                self.split(below);
-                self.schedule(self.now + lasting, Happening::Unite(below));
-            }
+            Fault::Cut { .. } | Fault::Split { .. } | Fault::Weak { .. } => self.worsen(fault),
+            Fault::Jump { server, ahead } => self.jump(server, ahead),
             Fault::Leave { server, back } => {
                 self.leave(server);
                 self.schedule(self.now + back, Happening::Restart(server, false));
@@ -397,6 +452,8 @@ impl Sim {
                 self.schedule(self.now + back, Happening::Restart(server, same));
             }
             Fault::CrashClient { client } => self.crash_client(client),
+            Fault::NoSpawn { .. } | Fault::FullDisk { .. } | Fault::Version { .. } => self.ail(fault, 1),
+            Fault::Datagrams { .. } => self.spoil(fault, 1),
         }
     }
 
@@ -406,7 +463,10 @@ impl Sim {
             return None;
         }
         let server = match event {
-            Happening::ServerTimer(server) => Some(*server),
+            Happening::ServerTimer(server)
+            | Happening::Effect(server, ..)
+            | Happening::Speak(server, _)
+            | Happening::Datagram(server, ..) => Some(*server),
             Happening::Connect(id) => self.end_of(*id, Side::Far),
             Happening::Established(id) => self.end_of(*id, Side::Near).or_else(|| self.end_of(*id, Side::Far)),
             Happening::Arrive(id, side) | Happening::Down(id, side) => self.end_of(*id, *side),

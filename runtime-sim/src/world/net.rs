@@ -6,7 +6,7 @@
 //! what was on it is lost.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::VecDeque,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
 };
@@ -19,13 +19,12 @@ use circuit_core::{
     wire::Frame,
 };
 
-use super::{ClientIndex, Happening, ServerIndex, Sim};
-
-/// How long nothing passes before a connection gives up.
-const STUCK: Duration = Duration::from_secs(20);
+use super::{ClientIndex, Happening, ServerIndex, Sim, network::is_hopeless};
 
 /// What a session adds to a frame that it sends by itself: a length and a seal.
-const RECORD: usize = 18;
+pub const RECORD: usize = 18;
+/// As much as was written is said at once; less, when something comes.
+const WORTH_SAYING: usize = 32 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ConnectionId(u64);
@@ -56,9 +55,9 @@ pub(super) enum End {
 
 #[derive(Debug)]
 pub(super) struct Connection {
-    near: End,
+    pub(super) near: End,
     /// Known once it was accepted.
-    far: Option<End>,
+    pub(super) far: Option<End>,
     target: SocketAddr,
     expect: Option<ServerId>,
     up: bool,
@@ -69,33 +68,18 @@ pub(super) struct Connection {
 
 /// One direction of a connection.
 #[derive(Debug, Default)]
-struct Way {
+pub(super) struct Way {
     /// Each with what it counts for at the end that sent it.
-    frames: VecDeque<(Frame, usize)>,
+    pub(super) frames: VecDeque<(Frame, usize)>,
     /// How many of them have an arrival scheduled.
     under_way: usize,
     last: Instant,
+    /// What has arrived, as it counts, and the sender was not told of.
+    written: usize,
     /// Counts deliveries, to tell a stuck connection.
-    delivered: u64,
-}
-
-/// What passes between whom.
-#[derive(Debug, Default)]
-pub(super) struct Network {
-    cuts: BTreeSet<(usize, usize)>,
-    /// Hosts below one of these and the others do not hear each other.
-    borders: BTreeSet<usize>,
-}
-
-impl Network {
-    fn cut(&mut self, a: usize, b: usize) {
-        self.cuts.insert((a.min(b), a.max(b)));
-    }
-
-    fn passes(&self, a: usize, b: usize) -> bool {
-        let apart = a != b && self.borders.range(a.min(b) + 1..=a.max(b)).next().is_some();
-        !apart && !self.cuts.contains(&(a.min(b), a.max(b)))
-    }
+    pub(super) delivered: u64,
+    /// Whether it will be looked at.
+    pub(super) watched: bool,
 }
 
 impl Connection {
@@ -106,7 +90,7 @@ impl Connection {
         }
     }
 
-    fn way(&mut self, to: Side) -> &mut Way {
+    pub(super) fn way(&mut self, to: Side) -> &mut Way {
         match to {
             Side::Near => &mut self.to_near,
             Side::Far => &mut self.to_far,
@@ -122,7 +106,11 @@ impl Sim {
         let (to_near, to_far) = (Way::default(), Way::default());
         self.connections.insert(id, Connection { near, far: None, target, expect, up: false, to_near, to_far });
         self.ends.insert(near, (id, Side::Near));
-        let at = self.now + self.delay();
+        let lost = match self.server_at(target) {
+            Some(server) => self.network.round(self.host_of(near), server).first_delay(&mut self.rng),
+            None => Duration::ZERO,
+        };
+        let at = self.now + self.delay() + lost;
         self.schedule(at, Happening::Connect(id));
     }
 
@@ -136,14 +124,15 @@ impl Sim {
         let Some(server) = self.server_at(target) else {
             return self.refuse(id);
         };
-        if !self.network.passes(from, server) {
+        if !self.network.round(from, server).passes() {
             return; // no answer: the dialling end gives up by itself
         }
         let life = self.servers[server].life;
-        let accepted = expect.is_none_or(|expect| expect == self.servers[server].id);
+        let accepted = expect.is_none_or(|expect| expect == self.servers[server].id) && self.understand(from, server);
         let source = IpAddr::V4(Ipv4Addr::new(10, 1, (from >> 8) as u8, from as u8));
+        let clock = self.servers[server].clock;
         let link = match &mut self.servers[server].node {
-            Some(node) if accepted => node.handle_incoming(self.now, source),
+            Some(node) if accepted => node.handle_incoming(clock.read(self.now), source),
             _ => None,
         };
         let Some(link) = link else {
@@ -155,8 +144,15 @@ impl Sim {
             connection.far = Some(far);
         }
         // The handshake takes a round trip and a half.
-        let at = self.now + self.delay() + self.delay();
+        let lost = self.network.round(from, server).delay(&mut self.rng);
+        let at = self.now + self.delay() + self.delay() + lost;
         self.schedule(at, Happening::Established(id));
+    }
+
+    /// Whether two hosts are of one version. Clients are of the old one.
+    fn understand(&self, one: usize, other: usize) -> bool {
+        let is_new = |host: usize| self.servers.get(host).is_some_and(|server| server.ails.version > 0);
+        is_new(one) == is_new(other)
     }
 
     fn refuse(&mut self, id: ConnectionId) {
@@ -173,7 +169,7 @@ impl Sim {
             return;
         };
         let (a, b) = (self.host_of(near), self.host_of(far));
-        if !self.network.passes(a, b) {
+        if !self.network.round(a, b).passes() {
             return;
         }
         if !self.is_alive(near) || !self.is_alive(far) {
@@ -204,9 +200,11 @@ impl Sim {
             return;
         };
         // As bytes, so that what is carried is what a socket would carry.
-        let (mut bytes, cost) = (Vec::new(), frame.cost());
+        let cost = frame.cost();
+        let mut bytes = Vec::with_capacity(cost + RECORD);
         frame.encode(&mut bytes);
         self.sent += (bytes.len() + RECORD) as u64;
+        self.frames += 1;
         let Ok(frame) = Frame::decode(&mut bytes.into()) else {
             return self.fail(format!("a frame that was sent does not parse: {frame:?}"));
         };
@@ -215,19 +213,18 @@ impl Sim {
     }
 
     /// Schedules the arrival of what waits, if anything passes.
-    fn flow(&mut self, id: ConnectionId, to: Side) {
+    pub(super) fn flow(&mut self, id: ConnectionId, to: Side) {
         let Some(connection) = self.connections.get(&id) else {
             return;
         };
         let (near, Some(far)) = (connection.near, connection.far) else {
             return;
         };
-        let (a, b) = (self.host_of(near), self.host_of(far));
-        if !self.network.passes(a, b) {
-            return;
-        }
+        let (from, host) = match to {
+            Side::Near => (self.host_of(far), self.host_of(near)),
+            Side::Far => (self.host_of(near), self.host_of(far)),
+        };
         loop {
-            let at = self.now + self.delay();
             let Some(connection) = self.connections.get_mut(&id) else {
                 return;
             };
@@ -235,6 +232,16 @@ impl Sim {
             if way.under_way == way.frames.len() {
                 return;
             }
+            let Some(at) = self.arrival(from, host) else {
+                return self.watch(id, to);
+            };
+            if is_hopeless(at.since(self.now)) {
+                self.watch(id, to);
+            }
+            let Some(connection) = self.connections.get_mut(&id) else {
+                return;
+            };
+            let way = connection.way(to);
             way.under_way += 1;
             way.last = way.last.max(at);
             let at = way.last;
@@ -254,6 +261,9 @@ impl Sim {
         let (Some((frame, cost)), Some(end), Some(from)) = (way.frames.pop_front(), end, from) else {
             return;
         };
+        way.written += cost;
+        let much = way.written >= WORTH_SAYING;
+        let heard = std::mem::take(&mut connection.way(to.other()).written);
         self.trace_frame(end, &frame);
         if !self.is_alive(end) {
             return self.reset(id);
@@ -262,8 +272,18 @@ impl Sim {
             End::Server { index, link, .. } => self.server_input(index, Input::Frame { link, frame }),
             End::Client { index, .. } => self.client_input(index, |client, now| client.handle_frame(now, frame)),
         }
-        if let End::Server { index, link, life } = from
+        self.tell_written(end, heard);
+        if much && let Some(connection) = self.connections.get_mut(&id) {
+            let written = std::mem::take(&mut connection.way(to).written);
+            self.tell_written(from, written);
+        }
+    }
+
+    /// An end hears that what it sent was written.
+    fn tell_written(&mut self, end: End, cost: usize) {
+        if let End::Server { index, link, life } = end
             && self.servers[index].life == life
+            && cost > 0
         {
             self.server_input(index, Input::Written { link, cost });
         }
@@ -281,7 +301,7 @@ impl Sim {
     }
 
     /// A connection breaks for both.
-    fn reset(&mut self, id: ConnectionId) {
+    pub(super) fn reset(&mut self, id: ConnectionId) {
         let at = self.now + self.settings.delay;
         if let Some(connection) = self.connections.get_mut(&id) {
             for side in [Side::Near, Side::Far] {
@@ -316,66 +336,6 @@ impl Sim {
         }
     }
 
-    /// Nothing passes between two hosts.
-    pub(super) fn cut(&mut self, a: usize, b: usize) {
-        self.network.cut(a, b);
-        self.watch(self.between(a, b));
-    }
-
-    /// Nothing passes on these connections: they may give up.
-    fn watch(&mut self, ids: Vec<ConnectionId>) {
-        for id in ids {
-            let delivered = self.connections.get(&id).map_or(0, Connection::delivered);
-            self.schedule(self.now + STUCK, Happening::Stuck(id, delivered));
-        }
-    }
-
-    /// Whether a connection is still stuck where it was.
-    pub(super) fn stuck(&mut self, id: ConnectionId, delivered: u64) {
-        let Some(connection) = self.connections.get(&id) else {
-            return;
-        };
-        let waiting = connection.to_near.frames.len() + connection.to_far.frames.len() > 0;
-        if waiting && connection.delivered() == delivered {
-            self.reset(id);
-        }
-    }
-
-    /// Nothing passes between the hosts below and the others.
-    pub(super) fn split(&mut self, below: usize) {
-        self.network.borders.insert(below);
-        self.watch(self.across(below));
-    }
-
-    /// That split is over.
-    pub(super) fn unite(&mut self, below: usize) {
-        self.network.borders.remove(&below);
-        self.flow_again(self.across(below));
-    }
-
-    /// Connections across a split.
-    fn across(&self, below: usize) -> Vec<ConnectionId> {
-        let across = |connection: &&Connection| {
-            let near = self.host_of(connection.near) < below;
-            connection.far.is_some_and(|far| (self.host_of(far) < below) != near)
-        };
-        let found = self.connections.iter().filter(|(_, connection)| across(connection));
-        found.map(|(&id, _)| id).collect()
-    }
-
-    pub(super) fn heal(&mut self, a: usize, b: usize) {
-        self.network.cuts.remove(&(a.min(b), a.max(b)));
-        self.flow_again(self.between(a, b));
-    }
-
-    /// What waits on these connections may pass again.
-    fn flow_again(&mut self, ids: Vec<ConnectionId>) {
-        for id in ids {
-            self.flow(id, Side::Near);
-            self.flow(id, Side::Far);
-        }
-    }
-
     pub(super) fn reset_between(&mut self, a: usize, b: usize) {
         for id in self.between(a, b) {
             self.reset(id);
@@ -406,7 +366,7 @@ impl Sim {
         found.map(|(&id, _)| id).collect()
     }
 
-    fn delay(&mut self) -> Duration {
+    pub(super) fn delay(&mut self) -> Duration {
         let jitter = self.settings.jitter.as_micros() as u64;
         self.settings.delay + Duration::from_micros(self.rng.below(jitter + 1))
     }
@@ -424,11 +384,5 @@ impl Sim {
             End::Server { .. } => Role::Server,
             End::Client { .. } => Role::Client,
         }
-    }
-}
-
-impl Connection {
-    fn delivered(&self) -> u64 {
-        self.to_near.delivered + self.to_far.delivered
     }
 }

@@ -1,24 +1,27 @@
 //! A server in the world.
 
 use std::{
-    collections::BTreeSet,
+    collections::HashSet,
     net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
     time::Duration,
 };
 
 use circuit_core::{
-    Instant, Rng, ServerId, Target,
+    Epoch, Instant, Rng, ServerId, Target,
+    discovery::Announcer,
     membership::Message,
     node::{Config, Input, Node, Output},
     wire::{Frame, Load, Route, route::End as RouteEnd},
 };
 
-use super::{Happening, Seeds, ServerIndex, Settings, Sim, Told, net::End};
+use crate::script::Scripts;
+
+use super::{Happening, Seeds, ServerIndex, Settings, Sim, Told, machine::Ails, net::End};
 
 /// Where all servers listen.
 const PORT: u16 = 11_022;
 /// Microseconds since 1970 when worlds begin.
-const WALL: u64 = 1_400_000_000_000_000;
+pub(super) const WALL: u64 = 1_400_000_000_000_000;
 
 pub(super) struct Server {
     /// None while it is dead.
@@ -31,8 +34,18 @@ pub(super) struct Server {
     pub(super) paused: Instant,
     /// It was told to leave.
     pub(super) leaving: bool,
+    pub(super) clock: Clock,
+    /// The processes of its machine, and what is wrong with that.
+    pub(super) scripts: Scripts,
+    pub(super) ails: Ails,
+    /// How it finds others, if it does.
+    pub(super) announcer: Option<Announcer>,
+    /// When it is called for that.
+    pub(super) speaks: Option<Instant>,
+    /// The epoch that it last had, in which life.
+    epoch: Option<(u32, Epoch)>,
     /// Whom it sees, as its log of events says.
-    sees: BTreeSet<ServerId>,
+    sees: HashSet<ServerId>,
     rng: Rng,
     seeds: Vec<Target>,
     /// The earliest timer that is scheduled.
@@ -42,6 +55,7 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn new(index: ServerIndex, rng: &Rng, settings: &Settings) -> Self {
         let mut rng = rng.fork(&format!("server {index}"));
+        let clock = Clock::new(&rng, settings.drift);
         let seeds = seeds_of(index, &mut rng, settings);
         Self {
             node: None,
@@ -51,7 +65,13 @@ impl Server {
             life: 0,
             paused: Instant::ZERO,
             leaving: false,
-            sees: BTreeSet::new(),
+            clock,
+            scripts: Scripts::default(),
+            ails: Ails::default(),
+            announcer: None,
+            speaks: None,
+            epoch: None,
+            sees: HashSet::new(),
             rng,
             seeds,
             timer: None,
@@ -70,9 +90,48 @@ impl Server {
             self.start = 1;
         }
         let seeds = self.seeds.clone();
-        let config = Config { id: self.id, start: self.start, addr: self.addr, wall: WALL, seeds, keeps_log: true };
+        let config = Config {
+            id: self.id,
+            start: self.start,
+            addr: self.addr,
+            wall: WALL,
+            seeds,
+            keeps_log: true,
+            containers: None,
+            kept: Vec::new(),
+        };
         self.node = Some(Node::new(config, self.rng.seed()));
         self.timer = None;
+    }
+}
+
+/// A server's own clock. It goes on while its host sleeps, never goes back, and
+/// is a little fast or slow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    ahead: Duration,
+    /// Microseconds of its own in a second of the world.
+    rate: u64,
+}
+
+const SECOND: u128 = 1_000_000;
+
+impl Clock {
+    fn new(rng: &Rng, drift: u64) -> Self {
+        let rate = SECOND as u64 - drift + rng.fork("clock").below(2 * drift + 1);
+        Self { ahead: Duration::ZERO, rate }
+    }
+
+    /// What it shows.
+    pub(super) fn read(self, now: Instant) -> Instant {
+        let own = u128::from(now.as_micros()) * u128::from(self.rate) / SECOND;
+        Instant::from_micros(own as u64) + self.ahead
+    }
+
+    /// When it shows that, or will soon have.
+    pub(super) fn when(self, own: Instant) -> Instant {
+        let own = u128::from(own.since(Instant::ZERO + self.ahead).as_micros() as u64);
+        Instant::from_micros((own * SECOND).div_ceil(u128::from(self.rate)) as u64)
     }
 }
 
@@ -84,6 +143,7 @@ fn addr_of(index: ServerIndex) -> SocketAddr {
 /// Whom a server knows from the start.
 fn seeds_of(index: ServerIndex, rng: &mut Rng, settings: &Settings) -> Vec<Target> {
     let seeds: Vec<ServerIndex> = match settings.seeds {
+        Seeds::None => Vec::new(),
         Seeds::First => Vec::from_iter((index > 0).then_some(0)),
         Seeds::FirstOfHalf => {
             let half = settings.servers / 2;
@@ -120,8 +180,9 @@ impl Sim {
 
     /// A command to a server, unless it is dead.
     pub fn command(&mut self, server: ServerIndex, act: impl FnOnce(&mut Node, Instant)) {
+        let clock = self.servers[server].clock;
         if let Some(node) = &mut self.servers[server].node {
-            act(node, self.now);
+            act(node, clock.read(self.now));
             self.drain_server(server);
         }
     }
@@ -135,20 +196,23 @@ impl Sim {
     pub fn differ(&self) -> Option<String> {
         let nodes =
             || self.servers.iter().enumerate().filter_map(|(index, server)| Some((index, server.node.as_ref()?)));
+        let all = nodes().count();
+        let few = nodes().find(|(_, node)| node.membership().view().len() < all);
+        if let Some((index, node)) = few {
+            let missing = all - node.membership().view().len();
+            return Some(format!("server {index} does not see {missing} of {all} servers, or more"));
+        }
         let mut truth: Vec<_> = nodes().map(|(_, node)| (node.id(), node.membership().epoch().start)).collect();
         truth.sort_unstable();
         let mut right = None; // the hash of a view that was found to be the truth
         for (index, node) in nodes() {
             let view = node.membership().view();
-            if right == Some(view.hash()) && view.len() == truth.len() {
+            if right == Some(view.hash()) && view.len() == all {
                 continue;
             }
-            let seen: Vec<_> = view.all_live().map(|record| (record.id, record.epoch.start)).collect();
-            if seen != truth {
-                let missing = truth.iter().filter(|one| !seen.contains(one)).count();
-                let extra: Vec<_> = seen.iter().filter(|one| !truth.contains(one)).take(5).collect();
-                let all = truth.len();
-                return Some(format!("server {index} does not see {missing} of {all} servers, and sees {extra:?}"));
+            let mut extra = view.all_live().map(|record| (record.id, record.epoch.start));
+            if let Some(extra) = extra.find(|one| truth.binary_search(one).is_err()) {
+                return Some(format!("server {index} sees {extra:?}"));
             }
             right = Some(view.hash());
         }
@@ -156,10 +220,7 @@ impl Sim {
     }
 
     pub(super) fn server_input(&mut self, server: ServerIndex, input: Input) {
-        if let Some(node) = &mut self.servers[server].node {
-            node.handle_input(self.now, input);
-            self.drain_server(server);
-        }
+        self.command(server, |node, now| node.handle_input(now, input));
     }
 
     pub(super) fn server_timer(&mut self, server: ServerIndex) {
@@ -168,19 +229,24 @@ impl Sim {
             return; // an earlier one was set since, and has done its work
         }
         self.servers[server].timer = None;
-        if let Some(node) = &mut self.servers[server].node {
-            node.handle_timeout(self.now);
-            self.drain_server(server);
-        }
+        self.command(server, Node::handle_timeout);
+    }
+
+    /// A server's clock jumps: all that it waits for is due.
+    pub(super) fn jump(&mut self, server: ServerIndex, ahead: Duration) {
+        self.servers[server].clock.ahead += ahead;
+        self.servers[server].timer = Some(self.now);
+        self.schedule(self.now, Happening::ServerTimer(server));
     }
 
     /// Does what a server wants, and notes when it wants to be called.
     fn drain_server(&mut self, server: ServerIndex) {
         let life = self.servers[server].life;
         if let Some(node) = &self.servers[server].node {
-            let (issued, epoch) = (self.issued.entry(node.id()).or_default(), node.membership().epoch());
-            if issued.last() != Some(&epoch) {
-                issued.push(epoch);
+            let epoch = node.membership().epoch();
+            if self.servers[server].epoch != Some((life, epoch)) {
+                self.issued.entry(node.id()).or_default().push(epoch);
+                self.servers[server].epoch = Some((life, epoch));
             }
         }
         self.told.push_back(Told::Acted(server));
@@ -194,22 +260,26 @@ impl Sim {
                     self.transmit(End::Server { index: server, life, link }, &frame);
                 }
                 Output::Close { link, .. } => self.close(End::Server { index: server, life, link }),
-                Output::Effect(_) => {} // no element that these worlds make has any
+                Output::Effect(effect) => self.perform(server, effect),
                 Output::Record(record) => self.trace.word(record.seq),
                 Output::Member(event) => {
-                    let sees = &mut self.servers[server].sees;
-                    let _ = if event.joined { sees.insert(event.id) } else { sees.remove(&event.id) };
+                    // Of as many servers as there may be, only clients need to know.
+                    if self.settings.clients > 0 {
+                        let sees = &mut self.servers[server].sees;
+                        let _ = if event.joined { sees.insert(event.id) } else { sees.remove(&event.id) };
+                    }
                     self.told.push_back(Told::Member(server, life, event));
                 }
                 Output::Ended => {
                     self.servers[server].node = None;
                     self.servers[server].life += 1;
+                    self.servers[server].scripts.end_all();
                     self.told.push_back(Told::Crashed(server));
                 }
             }
         }
         let wanted = self.servers[server].node.as_ref().and_then(Node::poll_timeout);
-        if let Some((at, _)) = wanted
+        if let Some(at) = wanted.map(|(at, _)| self.servers[server].clock.when(at))
             && self.servers[server].timer.is_none_or(|set| at < set)
         {
             self.servers[server].timer = Some(at);
@@ -231,6 +301,7 @@ impl Sim {
     pub(super) fn crash(&mut self, server: ServerIndex) {
         if self.servers[server].node.take().is_some() {
             self.servers[server].life += 1;
+            self.servers[server].scripts.end_all();
             self.reset_all(server);
             self.told.push_back(Told::Crashed(server));
         }
@@ -247,9 +318,14 @@ impl Sim {
     pub(super) fn restart(&mut self, server: ServerIndex, same: bool) {
         if self.servers[server].node.is_none() {
             let known = self.servers[server].start > 0;
+            if known && same && self.servers[server].ails.disk > 0 {
+                // Which start this is could not be kept: it refuses to.
+                return self.schedule(self.now + Duration::from_secs(1), Happening::Restart(server, same));
+            }
             self.servers[server].start(same && known);
             self.told.push_back(Told::Started(server));
             self.drain_server(server);
+            self.announce(server);
         } else if self.servers[server].leaving {
             // It stands still, perhaps, and has not gone yet.
             self.schedule(self.now + Duration::from_secs(1), Happening::Restart(server, same));
@@ -309,7 +385,7 @@ fn message_of(route: Route, load: Load) -> String {
     };
     match message {
         Ok((message, payload)) => {
-            format!("{message} +{} {:02x?}", payload.len(), payload.get(..8).unwrap_or_default())
+            format!("{message} +{} {:02x?}", payload.len(), payload.get(..8).unwrap_or(&payload))
         }
         Err(error) => error.to_string(),
     }

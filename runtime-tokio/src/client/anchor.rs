@@ -1,17 +1,17 @@
 //! Places in the namespace.
 
-use std::{fmt, time::Duration};
+use std::{fmt, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use circuit_core::{
     AnchorPath, Error, ErrorKind, ServerId, Target,
     client::Request,
     codec,
-    wire::op::{Kind, LogRecord, Op, ProcSpec, ProcStat, Reply, Source, Stat},
+    wire::op::{Chosen, Kind, LogRecord, Op, ProcSpec, ProcStat, Reply, SelectSpec, Source, Stat},
 };
 
 use super::{
-    Chan, Circuit, Proc, Subscription,
+    Chan, Circuit, Nameserver, Proc, Select, Subscription,
     call::{Call, Pending, unexpected},
 };
 
@@ -52,8 +52,23 @@ pub enum Element {
     Chan(Chan),
     /// A process.
     Proc(Proc),
+    /// A container.
+    Container(Proc),
+    /// A select.
+    Select(Select),
+    /// A name server.
+    Nameserver(Nameserver),
     /// A subscription.
     Subscription(Subscription),
+}
+
+/// What was waited for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ended {
+    /// A process has ended so.
+    Exited(ProcStat),
+    /// A select is decided: this clause took place.
+    Chosen(Chosen),
 }
 
 impl Anchor {
@@ -181,6 +196,40 @@ impl Anchor {
         self.proc()
     }
 
+    /// Makes a select.
+    ///
+    /// # Errors
+    /// As [`Anchor::make_chan`]; [`ErrorKind::Invalid`] for clauses that make no
+    /// select.
+    pub async fn make_select(&self, spec: &SelectSpec) -> Result<Select, Error> {
+        let at = self.place("a select cannot be made at /: it is no server's")?;
+        let mut bytes = Vec::new();
+        codec::encode(spec, &mut bytes);
+        self.ask(Op::MakeSelect(at.path.clone()), bytes.into()).await?;
+        self.select()
+    }
+
+    /// Makes a name server that answers at `addr`, or at its server's own
+    /// address; at port 0, as there, it is any that is free.
+    ///
+    /// # Errors
+    /// As [`Anchor::make_chan`]; [`ErrorKind::BindFailed`] with the operating
+    /// system's reason.
+    pub async fn make_dns(&self, addr: Option<SocketAddr>) -> Result<Nameserver, Error> {
+        let at = self.place("a name server cannot be made at /: it is no server's")?;
+        self.ask(Op::MakeDns { path: at.path.clone(), addr }, Bytes::new()).await?;
+        self.nameserver()
+    }
+
+    /// A handle of the name server here, whether or not there is one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] at the root.
+    pub fn nameserver(&self) -> Result<Nameserver, Error> {
+        self.place("no element stands at /")?;
+        Ok(Nameserver(self.clone()))
+    }
+
     /// Makes a subscription to servers that join or leave, as the server of
     /// this anchor sees them. One to joins first lists who is there.
     ///
@@ -268,6 +317,15 @@ impl Anchor {
         Ok(Proc(self.clone()))
     }
 
+    /// A handle of the select here, whether or not there is one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] at the root.
+    pub fn select(&self) -> Result<Select, Error> {
+        self.place("no element stands at /")?;
+        Ok(Select(self.clone()))
+    }
+
     /// A handle of what stands here.
     ///
     /// # Errors
@@ -277,8 +335,24 @@ impl Anchor {
             Stat::Server(_) => Element::Server(self.clone()),
             Stat::Chan(_) => Element::Chan(self.chan()?),
             Stat::Proc(_) => Element::Proc(self.proc()?),
+            Stat::Container(_) => Element::Container(self.proc()?),
+            Stat::Select(_) => Element::Select(self.select()?),
+            Stat::Nameserver(_) => Element::Nameserver(self.nameserver()?),
             Stat::Subscription(stat) => Element::Subscription(self.subscription(stat.source)?),
         })
+    }
+
+    /// Waits until the process here has ended, or the select is decided.
+    ///
+    /// # Errors
+    /// As [`Proc::wait`] and [`Select::wait`].
+    pub async fn wait(&self) -> Result<Ended, Error> {
+        let at = self.place("nothing at / ever ends")?;
+        match self.ask(Op::Wait(at.path.clone()), Bytes::new()).await? {
+            Reply::Exit(stat) => Ok(Ended::Exited(*stat)),
+            Reply::Chosen(chosen) => Ok(Ended::Chosen(*chosen)),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// The state of what stands here.
@@ -293,14 +367,29 @@ impl Anchor {
         }
     }
 
-    /// Removes what stands here. A process goes on running.
+    /// Removes what stands here. A process or a container goes on running.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] if there is nothing; [`ErrorKind::Forbidden`] for
     /// a server's own element.
     pub async fn scrub(&self) -> Result<(), Error> {
+        self.remove(false).await
+    }
+
+    /// Removes what stands here; a process ends with all of its group, and a
+    /// container with all that is in it. They are told to, and killed if they do
+    /// not within 5 s.
+    ///
+    /// # Errors
+    /// As [`Anchor::scrub`]; `Unreachable` if a container's engine does not
+    /// answer: it is removed when that is back.
+    pub async fn scrub_and_kill(&self) -> Result<(), Error> {
+        self.remove(true).await
+    }
+
+    async fn remove(&self, kill: bool) -> Result<(), Error> {
         let at = self.place("the root cannot be removed")?;
-        self.ask(Op::Scrub(at.path.clone()), Bytes::new()).await.map(drop)
+        self.ask(Op::Scrub { path: at.path.clone(), kill }, Bytes::new()).await.map(drop)
     }
 
     /// What the server of this anchor executed after the page that `mark` is

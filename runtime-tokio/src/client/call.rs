@@ -116,14 +116,16 @@ impl Call {
     /// The next piece of the stream from the host, or the answer if that comes
     /// first.
     pub(super) async fn data(&mut self) -> Result<Data, Result<Reply, Error>> {
-        let found = poll_fn(|cx| {
-            self.desk.poll(cx, |inner| match inner.data.pop_front() {
-                Some(data) => Some(Ok(data)),
-                None => inner.answer.take().map(Err),
-            })
+        poll_fn(|cx| self.poll_data(cx)).await
+    }
+
+    /// The same, if there is one.
+    pub(super) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Data, Result<Reply, Error>>> {
+        let found = self.desk.poll(cx, |inner| match inner.data.pop_front() {
+            Some(data) => Some(Ok(data)),
+            None => inner.answer.take().map(Err),
         });
-        let found = found.await;
-        self.over |= found.as_ref().is_err_and(|answer| !is_unknown(answer));
+        self.over |= matches!(&found, Poll::Ready(Err(answer)) if !is_unknown(answer));
         found
     }
 

@@ -119,7 +119,7 @@ impl Chan {
         let mut stream = Receiving::start(self.0.circuit(), host, op, self.0.deadline());
         // The first bytes, or the end of an empty message, mean that it is ours.
         let first = stream.next().await?;
-        Ok(Message { first, gathered: BytesMut::new(), stream })
+        Ok(Message::of(first, stream))
     }
 }
 
@@ -153,6 +153,11 @@ pub struct Message {
 }
 
 impl Message {
+    /// One that begins with `first`, which `stream` has given out.
+    pub(super) fn of(first: Option<Bytes>, stream: Receiving) -> Self {
+        Self { first, gathered: BytesMut::new(), stream }
+    }
+
     /// Its next bytes, or nothing at its end.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ use super::{
     call::{Call, closed, unexpected},
     driver::{Command, Driver, Refusal, persist},
 };
-use crate::{Clock, Net, TokioNet, discovery, server::wall_clock, system_rng};
+use crate::{Clock, Net, Outside, TokioNet, discovery};
 
 /// How to reach a circuit.
 #[derive(Clone, Debug)]
@@ -114,11 +114,11 @@ enum Seeking {
 }
 
 impl Seeking {
-    fn start<N: Net>(net: &N, dial: &Dial, rng: Rng) -> Result<Self, DialError> {
+    fn start<N: Net>(net: &N, dial: &Dial, rng: Rng, wall: fn() -> u64) -> Result<Self, DialError> {
         match dial.places {
             Places::Given(ref targets) => Ok(Self::Given(targets.clone().into_iter())),
             Places::Asked { group, within } => {
-                let found = discovery::find(net.clone(), group, &dial.key, rng, within, wall_clock);
+                let found = discovery::find(net.clone(), group, &dial.key, rng, within, wall);
                 let found = found.map_err(|error| DialError { target: None, why: Refusal::Io(error) })?;
                 Ok(Self::Asked { found, group, within })
             }
@@ -168,6 +168,8 @@ impl fmt::Debug for Circuit {
 struct Shared {
     commands: mpsc::UnboundedSender<Command>,
     calls: AtomicU64,
+    /// What the numbers of its selects begin with, which no other client's do.
+    selects: u64,
     server: watch::Receiver<Option<ServerId>>,
     first: ServerId,
 }
@@ -189,18 +191,19 @@ impl Circuit {
     /// # Errors
     /// [`DialError`] when no server could be dialled, or none has the same key.
     pub async fn dial(dial: Dial) -> Result<Self, DialError> {
-        Self::dial_on(TokioNet, dial).await
+        let outside = Outside::system().map_err(|error| DialError { target: None, why: Refusal::Io(error) })?;
+        Self::dial_on(TokioNet, dial, outside).await
     }
 
     /// Connects over any network.
     ///
     /// # Errors
     /// As [`Circuit::dial`].
-    pub async fn dial_on<N: Net>(net: N, dial: Dial) -> Result<Self, DialError> {
-        let mut rng = system_rng().map_err(|error| DialError { target: None, why: Refusal::Io(error) })?;
+    pub async fn dial_on<N: Net>(net: N, dial: Dial, outside: Outside) -> Result<Self, DialError> {
+        let Outside { mut rng, wall } = outside;
         let credentials = Credentials::new(&dial.key, StaticKey::generate(&mut rng));
         let (clock, sessions) = (Clock::start(), rng.fork("sessions"));
-        let mut seeking = Seeking::start(&net, &dial, rng.fork("discovery"))?;
+        let mut seeking = Seeking::start(&net, &dial, rng.fork("discovery"), wall)?;
         let mut failure = seeking.nobody();
         let mut targets = Vec::new();
         while let Some(target) = seeking.next().await {
@@ -218,7 +221,8 @@ impl Circuit {
                     let (tell, server) = watch::channel(Some(first));
                     let driver = Driver::new(client, net, clock, credentials, sessions, to_obey, ready, tell);
                     tokio::spawn(driver.run());
-                    return Ok(Self { shared: Arc::new(Shared { commands, calls: AtomicU64::new(1), server, first }) });
+                    let (calls, selects) = (AtomicU64::new(1), rng.u64());
+                    return Ok(Self { shared: Arc::new(Shared { commands, calls, selects, server, first }) });
                 }
                 Err(why) => failure = DialError { target: Some(target), why },
             }
@@ -280,6 +284,11 @@ impl Circuit {
 
     pub(super) fn call_id(&self) -> CallId {
         CallId(self.shared.calls.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A number for a select. As a part of it is chance, no client's come first.
+    pub(super) fn select_id(&self) -> u128 {
+        u128::from(self.shared.selects) << 64 | u128::from(self.call_id().0)
     }
 }
 

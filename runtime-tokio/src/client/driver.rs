@@ -2,7 +2,7 @@
 //! connection and a [`Client`], and decides nothing.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     future::{Future, poll_fn},
     io,
     pin::Pin,
@@ -94,7 +94,7 @@ pub(super) struct Driver<N: Net> {
     dials: u64,
     commands: mpsc::UnboundedReceiver<Command>,
     /// Where what comes of a call goes, until it is answered.
-    desks: HashMap<CallId, Arc<Desk>>,
+    desks: BTreeMap<CallId, Arc<Desk>>,
     wire: Option<Wire<N::Stream>>,
     dialling: Option<Dialling<N::Stream>>,
     /// The first connection, which was made before this began.
@@ -141,6 +141,7 @@ pub(super) async fn establish<N: Net>(
     loop {
         let timeout = wire.poll_timeout().map_or_else(time::Instant::now, |at| clock.at(at));
         let event = tokio::select! {
+            biased;
             event = wire.next() => event.map_err(Refusal::Io)?,
             () = time::sleep_until(timeout) => {
                 wire.handle_timeout(clock.now());
@@ -178,7 +179,7 @@ impl<N: Net> Driver<N> {
             rng,
             dials: 0,
             commands,
-            desks: HashMap::new(),
+            desks: BTreeMap::new(),
             wire: None,
             dialling: None,
             ready: Some(ready),
@@ -220,7 +221,7 @@ impl<N: Net> Driver<N> {
             self.catch_up();
             self.flush().await;
         }
-        for (_, desk) in self.desks.drain() {
+        for desk in std::mem::take(&mut self.desks).into_values() {
             desk.put_answer(Err(closed()));
         }
         self.client.close();

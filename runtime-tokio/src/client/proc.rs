@@ -7,12 +7,12 @@ use circuit_core::{
 };
 
 use super::{
-    Anchor,
+    Anchor, Ended,
     call::unexpected,
     stream::{Receiving, Sending},
 };
 
-/// A process on some host.
+/// A process on some host, or a container.
 #[derive(Clone, Debug)]
 pub struct Proc(pub(super) Anchor);
 
@@ -38,12 +38,17 @@ impl Proc {
     /// What it has written to its standard output and nobody has read, and what
     /// it will.
     pub fn stdout(&self) -> Output {
-        self.output(Stdio::Out)
+        self.output(Stdio::Out, false)
     }
 
     /// The same of its standard error.
     pub fn stderr(&self) -> Output {
-        self.output(Stdio::Err)
+        self.output(Stdio::Err, false)
+    }
+
+    /// What it writes to one of them from now on.
+    pub fn tail(&self, of: Stdio) -> Output {
+        self.output(of, true)
     }
 
     /// Sends it a signal, by the host's number.
@@ -59,9 +64,9 @@ impl Proc {
     /// # Errors
     /// `SpawnFailed` if it could not be started, `Aborted` if it was removed, `Unreachable` if its host was lost.
     pub async fn wait(&self) -> Result<ProcStat, Error> {
-        match self.0.ask(Op::Wait(self.path()), Bytes::new()).await? {
-            Reply::Exit(stat) => Ok(*stat),
-            other => Err(unexpected(&other)),
+        match self.0.wait().await? {
+            Ended::Exited(stat) => Ok(stat),
+            Ended::Chosen(_) => Err(circuit_core::ErrorKind::WrongKind.into()),
         }
     }
 
@@ -72,12 +77,13 @@ impl Proc {
     pub async fn peek(&self) -> Result<ProcStat, Error> {
         match self.0.peek().await? {
             Stat::Proc(stat) => Ok(stat),
+            Stat::Container(stat) => Ok(stat.process),
             _ => Err(circuit_core::ErrorKind::WrongKind.into()),
         }
     }
 
-    fn output(&self, of: Stdio) -> Output {
-        let op = Op::Output { path: self.path(), of, from_end: false };
+    fn output(&self, of: Stdio, from_end: bool) -> Output {
+        let op = Op::Output { path: self.path(), of, from_end };
         Output(Receiving::start(self.0.circuit(), self.host(), op, self.0.deadline()))
     }
 }

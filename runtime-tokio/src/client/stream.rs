@@ -27,7 +27,12 @@ pub struct Sending {
 
 impl Sending {
     pub(super) fn start(circuit: &Circuit, host: ServerId, op: Op, deadline: Option<Duration>) -> Self {
-        Self { call: Call::start(circuit, host, Request { op, deadline, input: None }), written: 0 }
+        Self::of(Call::start(circuit, host, Request { op, deadline, input: None }), 0)
+    }
+
+    /// The rest of a stream of which so much is `written`.
+    pub(super) const fn of(call: Call, written: u64) -> Self {
+        Self { call, written }
     }
 
     /// Sends more. Waits while the host is too far behind.
@@ -81,7 +86,13 @@ pub struct Receiving {
 impl Receiving {
     pub(super) fn start(circuit: &Circuit, host: ServerId, op: Op, deadline: Option<Duration>) -> Self {
         let call = Call::start(circuit, host, Request { op, deadline, input: None });
-        Self { call, given: 0, ended: false, acknowledged: false, again: false, answer: None }
+        Self::of(call, 0, false, false)
+    }
+
+    /// The rest of a stream whose last `given` bytes were given out and not said
+    /// to be consumed.
+    pub(super) const fn of(call: Call, given: usize, ended: bool, again: bool) -> Self {
+        Self { call, given, ended, acknowledged: false, again, answer: None }
     }
 
     /// The next bytes, or nothing at the end. Those before count as read.

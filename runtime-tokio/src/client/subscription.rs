@@ -117,7 +117,7 @@ impl Subscription {
         self.anchor.chan()
     }
 
-    async fn read(&self, mut message: Message) -> Result<Event, Error> {
+    pub(super) async fn read(&self, mut message: Message) -> Result<Event, Error> {
         let mut bytes = Vec::new();
         while let Some(more) = message.next().await? {
             bytes.extend_from_slice(&more);

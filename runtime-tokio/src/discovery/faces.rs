@@ -138,6 +138,7 @@ async fn run<N: Net>(
     let mut complained = false;
     loop {
         let news = tokio::select! {
+            biased;
             order = orders.recv() => {
                 let Some((to, packet)) = order else { return };
                 match N::send(&socket, &packet, to).await {

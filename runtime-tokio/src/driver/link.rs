@@ -53,6 +53,7 @@ pub(super) async fn run<S, F, E>(
     F: Future<Output = Result<(), E>>,
 {
     let wire = tokio::select! {
+        biased;
         wire = wire => wire.map_err(|error| error.to_string()),
         () = closed(&mut orders) => Err("given up while it was being made".to_owned()),
     };
@@ -67,6 +68,7 @@ pub(super) async fn run<S, F, E>(
     while link.over.is_none() {
         let timeout = link.wire.poll_timeout().map(|at| clock.at(at));
         let turn = tokio::select! {
+            biased;
             turn = poll_fn(|cx| link.poll_turn(cx)) => turn,
             () = sleep_until(timeout) => {
                 link.wire.handle_timeout(clock.now());

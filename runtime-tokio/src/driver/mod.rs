@@ -8,7 +8,7 @@
 mod link;
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     future::{Future, poll_fn},
     net::SocketAddr,
     pin::Pin,
@@ -36,6 +36,8 @@ use link::{FromLink, Order};
 
 /// Batches of frames that may wait for the node before links wait.
 const INBOX: usize = 1024;
+/// How long what a server runs may take to end.
+const ENDING: Duration = Duration::from_secs(10);
 /// What is handled between two looks at the clock.
 const AT_ONCE: usize = 64;
 /// When an alarm is due that is not set: tokio keeps no time further off.
@@ -89,7 +91,7 @@ pub(crate) struct Driver<N: Net, H: Host> {
     clock: Clock,
     credentials: Credentials,
     rng: Rng,
-    links: HashMap<LinkId, mpsc::UnboundedSender<Order>>,
+    links: BTreeMap<LinkId, mpsc::UnboundedSender<Order>>,
     /// The tasks of the links.
     tasks: JoinSet<()>,
     /// Frames that leave together at the end of a turn.
@@ -103,21 +105,20 @@ pub(crate) struct Driver<N: Net, H: Host> {
 }
 
 impl<N: Net, H: Host> Driver<N, H> {
-    /// A server that listens at `listener`. `seed` must be secret and new.
+    /// A server that listens at `listener`.
     pub(crate) fn new(
         config: Config,
         credentials: Credentials,
-        seed: [u8; 32],
+        rng: &Rng,
         net: N,
         host: H,
         listener: N::Listener,
         questions: mpsc::Receiver<Question>,
     ) -> Self {
-        let rng = Rng::new(seed);
         let (to_inbox, inbox) = mpsc::channel(INBOX);
         tokio::spawn(accept::<N>(listener, to_inbox.clone()));
         let node = Node::new(config, rng.fork("node").seed());
-        let (clock, links, leaving) = (Clock::start(), HashMap::new(), Vec::new());
+        let (clock, links, leaving) = (Clock::start(), BTreeMap::new(), Vec::new());
         let rng = rng.fork("sessions");
         let (tasks, stopping) = (JoinSet::new(), Vec::new());
         Self {
@@ -142,6 +143,7 @@ impl<N: Net, H: Host> Driver<N, H> {
     pub(crate) async fn run(mut self) {
         let never = time::Instant::now() + NEVER;
         let mut alarm = Box::pin(time::sleep(Duration::ZERO));
+        self.drain();
         loop {
             self.set_alarm(&mut alarm, never);
             tokio::select! {
@@ -192,6 +194,10 @@ impl<N: Net, H: Host> Driver<N, H> {
                 // Nobody is to wait for a reader.
                 _ = self.inbox.recv() => {}
             }
+        }
+        let ended = poll_fn(|cx| self.host.poll_end(cx));
+        if time::timeout(ENDING, ended).await.is_err() {
+            tracing::warn!("what this server runs could not be ended");
         }
         for done in self.stopping {
             let _ = done.send(());
@@ -252,7 +258,9 @@ impl<N: Net, H: Host> Driver<N, H> {
 
     /// Does what the node wants.
     fn drain(&mut self) {
+        self.host.watch(&self.node, None);
         while let Some(output) = self.node.poll_output() {
+            self.host.watch(&self.node, Some(&output));
             match output {
                 Output::Send { link, frame } => self.order(link, frame),
                 Output::Close { link, reason } => {
@@ -321,6 +329,7 @@ impl<N: Net, H: Host> Driver<N, H> {
 async fn accept<N: Net>(mut listener: N::Listener, inbox: mpsc::Sender<News<N::Stream>>) {
     loop {
         let accepted = tokio::select! {
+            biased;
             accepted = N::accept(&mut listener) => accepted,
             () = inbox.closed() => return,
         };

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::{CString, OsStr, OsString},
+    fs::File,
     io,
     os::{
         fd::{AsFd, OwnedFd},
@@ -11,14 +12,20 @@ use std::{
     path::Path,
 };
 
-use circuit_core::wire::op::{ProcSpec, StdinSpec};
+use circuit_core::{
+    Error, ErrorKind,
+    wire::op::{OutputSpec, ProcSpec, StdinSpec},
+};
 use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
     pipe::PipeFlags,
 };
 
-use super::child::{Child, Nursery};
+use super::{
+    child::{Child, Nursery},
+    store,
+};
 
 /// Bytes that a pipe to or from a program should hold; less will do.
 const PIPE: usize = 256 * 1024;
@@ -33,14 +40,34 @@ pub(super) struct Spawned {
     pub(super) stdin: Option<OwnedFd>,
     pub(super) stdout: OwnedFd,
     pub(super) stderr: OwnedFd,
+    /// Where its output and its errors are kept, if on disk.
+    pub(super) files: Option<[File; 2]>,
 }
 
-/// Starts a program; says the errno if that cannot be done.
-pub(super) fn spawn(nursery: &mut Nursery, spec: &ProcSpec) -> Result<Spawned, i32> {
-    start(nursery, spec).map_err(|error| error.raw_os_error().unwrap_or_else(|| Errno::INVAL.raw_os_error()))
+/// Why a program does not run.
+pub(super) enum Failed {
+    /// The operating system did not start it.
+    Start(i32),
+    /// It did not come to that.
+    Else(Error),
 }
 
-fn start(nursery: &mut Nursery, spec: &ProcSpec) -> io::Result<Spawned> {
+/// Starts a program. Output that is to be on disk is kept in `folder`.
+pub(super) fn spawn(nursery: &mut Nursery, spec: &ProcSpec, folder: Option<&Path>) -> Result<Spawned, Failed> {
+    let files = (spec.output == OutputSpec::File).then(|| Ok([store::file(folder)?, store::file(folder)?]));
+    let files = files.transpose().map_err(|error| no_file(folder, &error))?;
+    start(nursery, spec, files)
+        .map_err(|error| Failed::Start(error.raw_os_error().unwrap_or_else(|| Errno::INVAL.raw_os_error())))
+}
+
+fn no_file(folder: Option<&Path>, error: &io::Error) -> Failed {
+    let temporary = std::env::temp_dir();
+    let folder = folder.unwrap_or(&temporary).display();
+    let failed = ErrorKind::DiskFailed(store::errno(error));
+    Failed::Else(Error::new(failed, format!("no file for its output can be made in {folder}")))
+}
+
+fn start(nursery: &mut Nursery, spec: &ProcSpec, files: Option<[File; 2]>) -> io::Result<Spawned> {
     let env = environment(spec);
     let programs = programs(&spec.path, env.get(OsStr::new("PATH")).map(OsString::as_os_str))?;
     let (its_stdin, stdin) = match spec.stdin {
@@ -60,11 +87,11 @@ fn start(nursery: &mut Nursery, spec: &ProcSpec) -> io::Result<Spawned> {
         stdio: [its_stdin, its_stdout, its_stderr],
     };
     let (pid, pidfd) = nursery.start(child)?;
-    Ok(Spawned { pid, pidfd, stdin, stdout: ours(stdout)?, stderr: ours(stderr)? })
+    Ok(Spawned { pid, pidfd, stdin, stdout: ours(stdout)?, stderr: ours(stderr)?, files })
 }
 
 /// Its environment; the last of a name counts.
-fn environment(spec: &ProcSpec) -> BTreeMap<OsString, OsString> {
+pub(super) fn environment(spec: &ProcSpec) -> BTreeMap<OsString, OsString> {
     if spec.env.is_empty() {
         return std::env::vars_os().collect();
     }
@@ -72,7 +99,7 @@ fn environment(spec: &ProcSpec) -> BTreeMap<OsString, OsString> {
     pairs.map(|(name, value)| (name.into(), value.into())).collect()
 }
 
-fn variable((name, value): (OsString, OsString)) -> io::Result<CString> {
+pub(super) fn variable((name, value): (OsString, OsString)) -> io::Result<CString> {
     let mut text = name.into_vec();
     text.push(b'=');
     text.extend_from_slice(value.as_bytes());
@@ -92,7 +119,7 @@ fn programs(path: &str, search: Option<&OsStr>) -> io::Result<Vec<CString>> {
     folders.map(file).collect()
 }
 
-fn text(text: &str) -> io::Result<CString> {
+pub(super) fn text(text: &str) -> io::Result<CString> {
     Ok(CString::new(text)?)
 }
 

@@ -1,31 +1,49 @@
 //! The task of one program.
 
-use std::{collections::VecDeque, io, os::fd::OwnedFd};
+use std::{
+    collections::VecDeque,
+    io,
+    os::fd::{AsRawFd, OwnedFd},
+    time::Duration,
+};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use circuit_core::{
     effect::{EffectEvent, ProcessEvent},
     elements::ElementId,
     wire::op::{How, Stdio},
 };
-use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, pidfd_send_signal, waitid,
+};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, unix::AsyncFd},
+    io::{AsyncWriteExt, unix::AsyncFd},
     net::unix::pipe,
     signal::unix::{SignalKind, signal},
     sync::mpsc,
+    time::{self, Instant},
 };
 
-use super::{Order, spawn::Spawned};
+use super::{
+    Order,
+    output::Output,
+    spawn::{Failed, Spawned},
+};
+use crate::driver::NEVER;
 
-/// The most that is read at once.
-const READ: usize = 64 * 1024;
+/// How long after the first time a group that is still there is killed again.
+const KILLING: Duration = Duration::from_secs(1);
 
-pub(super) async fn say_failed(events: &mpsc::Sender<EffectEvent>, id: ElementId, errno: i32) {
-    let _ = events.send(EffectEvent::Process { id, event: ProcessEvent::Failed { errno } }).await;
+pub(super) async fn say_failed(events: &mpsc::Sender<EffectEvent>, id: ElementId, failed: Failed) {
+    let event = match failed {
+        Failed::Start(errno) => ProcessEvent::Failed { errno },
+        Failed::Else(error) => ProcessEvent::Refused { error },
+    };
+    let _ = events.send(EffectEvent::Process { id, event }).await;
 }
 
-/// Watches a program until it has ended and nobody holds its pipes.
+/// Watches a program until it has ended and nobody holds its pipes, or wants
+/// what of its output is on disk.
 pub(super) async fn watch(
     id: ElementId,
     spawned: Spawned,
@@ -40,7 +58,7 @@ pub(super) async fn watch(
         }
         Err((error, events)) => {
             tracing::error!("a process cannot be watched: {error}");
-            say_failed(&events, id, error.raw_os_error().unwrap_or(0)).await;
+            say_failed(&events, id, Failed::Start(error.raw_os_error().unwrap_or(0))).await;
         }
     }
 }
@@ -56,45 +74,12 @@ struct Watch {
     stderr: Output,
     orders: mpsc::UnboundedReceiver<Order>,
     events: mpsc::Sender<EffectEvent>,
-    /// Whether anybody wants to know.
+    /// Whether nobody wants to know.
     released: bool,
-}
-
-struct Output {
-    pipe: Option<pipe::Receiver>,
-    offset: u64,
-    until: u64,
-    buffer: BytesMut,
-}
-
-impl Output {
-    fn new(pipe: OwnedFd) -> io::Result<Self> {
-        let pipe = pipe::Receiver::from_owned_fd_unchecked(pipe)?;
-        Ok(Self { pipe: Some(pipe), offset: 0, until: 0, buffer: BytesMut::new() })
-    }
-
-    /// Reads once, if it may; nothing means that the output has ended.
-    async fn read(&mut self) -> Option<Bytes> {
-        let room = self.until.saturating_sub(self.offset);
-        let Some(pipe) = self.pipe.as_mut().filter(|_| room > 0) else {
-            return std::future::pending().await;
-        };
-        let most = usize::try_from(room).unwrap_or(READ).min(READ);
-        self.buffer.reserve(READ);
-        let read = pipe.take(most as u64).read_buf(&mut self.buffer).await;
-        match read {
-            Ok(count) if count > 0 => {
-                self.offset += count as u64;
-                let bytes = self.buffer.split();
-                // What is kept keeps its whole buffer.
-                Some(if count < READ / 2 { Bytes::copy_from_slice(&bytes) } else { bytes.freeze() })
-            }
-            _ => {
-                self.pipe = None;
-                None
-            }
-        }
-    }
+    /// The number of its process and of its group, until it was reaped.
+    pid: u32,
+    /// When its group is killed, if it is to end.
+    kill_at: Option<Instant>,
 }
 
 impl Watch {
@@ -109,7 +94,9 @@ impl Watch {
             // as it is owned.
             let pidfd = unsafe { AsyncFd::register(spawned.pidfd) }?;
             let stdin = spawned.stdin.map(pipe::Sender::from_owned_fd_unchecked).transpose()?;
-            io::Result::Ok((pidfd, stdin, Output::new(spawned.stdout)?, Output::new(spawned.stderr)?))
+            let (out, err) = spawned.files.map_or((None, None), |[out, err]| (Some(out), Some(err)));
+            let stdout = Output::new(Stdio::Out, spawned.stdout, out)?;
+            io::Result::Ok((pidfd, stdin, stdout, Output::new(Stdio::Err, spawned.stderr, err)?))
         };
         match parts() {
             Ok((pidfd, stdin, stdout, stderr)) => Ok(Self {
@@ -124,6 +111,8 @@ impl Watch {
                 orders,
                 events,
                 released: false,
+                pid: spawned.pid,
+                kill_at: None,
             }),
             Err(error) => Err((error, events)),
         }
@@ -138,17 +127,31 @@ impl Watch {
     async fn run(&mut self) {
         // Stops and continuations are told by a signal alone.
         let mut children = signal(SignalKind::child()).ok();
-        while !self.exited || self.stdout.pipe.is_some() || self.stderr.pipe.is_some() {
+        while !self.is_over() {
             tokio::select! {
                 biased; // an end is heard of by a signal too, which then tells nothing
                 order = self.orders.recv(), if !self.released => self.obey(order).await,
                 status = exit_of(&self.pidfd), if !self.exited => self.has_exited(status).await,
+                () = time::sleep_until(self.kill_at.unwrap_or_else(Instant::now)), if self.kill_at.is_some() => {
+                    self.signal_group(Signal::KILL);
+                    self.kill_at = Some(Instant::now() + KILLING);
+                }
                 () = next(children.as_mut()), if !self.exited => self.look_for_stops().await,
-                read = self.stdout.read() => self.has_read(Stdio::Out, read).await,
-                read = self.stderr.read() => self.has_read(Stdio::Err, read).await,
+                event = self.stdout.next() => self.say(event).await,
+                event = self.stderr.next() => self.say(event).await,
                 wrote = write(self.stdin.as_mut(), self.unwritten.front()) => self.has_written(wrote).await,
             }
         }
+        if self.kill_at.is_some() {
+            let event = ProcessEvent::Killed { result: Ok(()) };
+            let _ = self.events.send(EffectEvent::Process { id: self.id, event }).await;
+        }
+    }
+
+    /// Whether nothing more comes of it.
+    const fn is_over(&self) -> bool {
+        let silent = self.stdout.is_over() && self.stderr.is_over();
+        self.exited && (silent || self.kill_at.is_some())
     }
 
     async fn obey(&mut self, order: Option<Order>) {
@@ -165,15 +168,58 @@ impl Watch {
                     self.close_stdin().await;
                 }
             }
-            Some(Order::Read(Stdio::Out, until)) => self.stdout.until = until,
-            Some(Order::Read(Stdio::Err, until)) => self.stderr.until = until,
-            Some(Order::Signal(number)) => self.send_signal(number),
-            // Whoever asked for it is gone: it goes on, and nobody listens.
-            Some(Order::Release) | None => {
-                self.released = true;
-                self.stdout.until = u64::MAX;
-                self.stderr.until = u64::MAX;
+            Some(Order::Read(of, until)) => self.output(of).allow(until),
+            Some(Order::Fetch(of, from, len)) => {
+                if let Some(store) = self.output(of).store() {
+                    store.fetch(from, len);
+                }
             }
+            Some(Order::Forget(of, before)) => {
+                if let Some(store) = self.output(of).store() {
+                    store.forget(before);
+                }
+            }
+            Some(Order::Signal(number)) => self.send_signal(number),
+            Some(Order::Kill(grace)) => {
+                self.release();
+                self.kill_at = Some(Instant::now() + grace.min(NEVER));
+                // One that has ended may have left some of its group behind.
+                self.signal_group(if self.exited { Signal::KILL } else { Signal::TERM });
+            }
+            // Whoever asked for it is gone: it goes on, and nobody listens.
+            Some(Order::Release) | None => self.release(),
+        }
+    }
+
+    fn release(&mut self) {
+        self.released = true;
+        self.stdout.release();
+        self.stderr.release();
+    }
+
+    const fn output(&mut self, of: Stdio) -> &mut Output {
+        match of {
+            Stdio::Out => &mut self.stdout,
+            Stdio::Err => &mut self.stderr,
+        }
+    }
+
+    /// Sends a signal to all of its group.
+    fn signal_group(&self, signal: Signal) {
+        /// To the group that the process leads, or led.
+        const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 4;
+        let (pidfd, none) = (self.pidfd.as_raw_fd(), std::ptr::null::<libc::siginfo_t>());
+        // SAFETY: it reads no memory of ours.
+        let sent = unsafe {
+            libc::syscall(libc::SYS_pidfd_send_signal, pidfd, signal.as_raw(), none, PIDFD_SIGNAL_PROCESS_GROUP)
+        };
+        // Old kernels cannot do that; then the number will do, as long as it
+        // was not given back.
+        if sent == -1
+            && !self.exited
+            && let Some(group) = i32::try_from(self.pid).ok().and_then(Pid::from_raw)
+        {
+            let _ = kill_process_group(group, signal);
         }
     }
 
@@ -188,6 +234,10 @@ impl Watch {
         let Some(status) = status else {
             return;
         };
+        if self.kill_at.is_some() {
+            self.signal_group(Signal::KILL); // before the number is given back
+        }
+        let _ = waitid(WaitId::PidFd(self.pidfd.as_fd_of()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
         self.exited = true;
         let how = match (status.exit_status(), status.terminating_signal()) {
             (Some(code), _) => How::Code(code),
@@ -208,13 +258,6 @@ impl Watch {
             } else {
                 return;
             }
-        }
-    }
-
-    async fn has_read(&mut self, of: Stdio, read: Option<Bytes>) {
-        match read {
-            Some(bytes) => self.say(ProcessEvent::Output { of, bytes }).await,
-            None => self.say(ProcessEvent::OutputEnd { of }).await,
         }
     }
 
@@ -248,7 +291,8 @@ async fn exit_of(pidfd: &AsyncFd<OwnedFd>) -> Option<WaitIdStatus> {
     let Ok(mut ready) = pidfd.readable().await else {
         return std::future::pending().await;
     };
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    // It is not reaped yet: until then its number is nobody else's.
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     match waitid(WaitId::PidFd(pidfd.as_fd_of()), options) {
         Ok(Some(status)) => Some(status),
         _ => {

@@ -4,10 +4,14 @@
 //! program, and it is removed when it has ended ([`mod@target`]). How the output of
 //! several stands side by side is [`show`]'s.
 
+mod input;
 mod show;
 mod target;
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{
+    fmt::Write as _,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use circuit_core::wire::op::{ProcSpec, StdinSpec};
 use circuit_tokio::{client::Anchor, system_rng};
@@ -21,6 +25,7 @@ use crate::{
     interrupt::Interrupts,
     print::{Format, FormatArgs},
 };
+use input::spread;
 use show::{Mode, Show};
 use target::Target;
 
@@ -29,8 +34,9 @@ const CIRCUIT: u8 = 125;
 
 /// Run a command on servers, print what it prints, and exit as it does
 ///
-/// On one server it also reads standard input. On several each line begins with the server's name,
-/// and the exit status is the worst. An interrupt goes to the command; a second one kills it.
+/// With -i it reads standard input; on several servers each is given all of it, at the pace of the
+/// slowest. On several servers each line begins with the server's name, and the exit status is the
+/// worst. An interrupt goes to the command; a second one kills it.
 #[derive(Args, Debug)]
 pub(crate) struct Run {
     /// Servers to run it on; an anchor beneath one is where the process will stand meanwhile.
@@ -41,6 +47,10 @@ pub(crate) struct Run {
     /// Run it on all servers
     #[arg(long, conflicts_with = "anchors")]
     all: bool,
+
+    /// Give the command standard input to read; without, it has none
+    #[arg(short, long)]
+    interactive: bool,
 
     /// Gather the output, and print it once for all servers where it is equal
     #[arg(short = 'b', long)]
@@ -67,17 +77,21 @@ impl OnCircuit for Run {
 
     async fn run(self, client: &Client) -> Result<u8, Fault> {
         let mut interrupts = Interrupts::new()?;
-        let targets = self.targets(client).await?;
+        let unread = Arc::new(AtomicBool::new(false));
+        let targets = self.targets(client, &unread).await?;
         let alone = targets.len() == 1 && !self.all;
         let show = Arc::new(Show::new(self.mode(alone), self.format));
-        let stdin = if alone { StdinSpec::Pipe } else { StdinSpec::Null };
+        let (stdin, inputs) = match self.interactive {
+            true => (StdinSpec::Pipe, spread(targets.len(), unread)),
+            false => (StdinSpec::Null, targets.iter().map(|_| None).collect()),
+        };
         let mut command = self.command.into_iter();
         let path = command.next().unwrap_or_default();
         let spec = Arc::new(ProcSpec { path, args: command.collect(), stdin, ..ProcSpec::default() });
         let (forward, signals) = watch::channel(0);
         let mut running = JoinSet::new();
-        for target in targets {
-            running.spawn(target.run(spec.clone(), show.clone(), signals.clone()));
+        for (target, input) in targets.into_iter().zip(inputs) {
+            running.spawn(target.run(spec.clone(), input, show.clone(), signals.clone()));
         }
         let (mut worst, mut interrupted) = (0, false);
         loop {
@@ -107,7 +121,7 @@ impl Run {
         }
     }
 
-    async fn targets(&self, client: &Client) -> Result<Vec<Target>, Fault> {
+    async fn targets(&self, client: &Client, unread: &Arc<AtomicBool>) -> Result<Vec<Target>, Fault> {
         let failed = |error| Fault::of("run", &error);
         let mut anchors = Vec::new();
         if self.all {
@@ -121,20 +135,20 @@ impl Run {
             anchors.push(client.anchor(path)?);
         }
         let name = fresh_name()?;
-        anchors.into_iter().map(|anchor| target(anchor, &name)).collect()
+        anchors.into_iter().map(|anchor| target(anchor, &name, unread)).collect()
     }
 }
 
 /// At a server's own anchor the process stands beneath it, under a name that
 /// nothing else has.
-fn target(anchor: Anchor, name: &str) -> Result<Target, Fault> {
+fn target(anchor: Anchor, name: &str, unread: &Arc<AtomicBool>) -> Result<Target, Fault> {
     let path = anchor.path();
     let (shown, own) = match anchor.server_id() {
         None => return Err(Fault::usage("run: / is no server's").hint("-all runs it on all servers")),
         Some(id) => (path.trim_start_matches('/').to_owned(), path == format!("/{id}")),
     };
     let at = if own { anchor.walk(name).map_err(|error| Fault::of("run", &error))? } else { anchor };
-    Ok(Target { name: shown, at })
+    Ok(Target { name: shown, at, unread: unread.clone() })
 }
 
 fn fresh_name() -> Result<String, Fault> {

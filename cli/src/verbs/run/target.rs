@@ -12,13 +12,14 @@ use std::{
 
 use circuit_core::{
     Error, ErrorKind,
-    wire::op::{How, ProcSpec, ProcStat, StdinSpec},
+    wire::op::{How, ProcSpec, ProcStat},
 };
 use circuit_tokio::client::{Anchor, Output, Proc};
 use tokio::{sync::watch, time};
 
 use super::{
     CIRCUIT,
+    input::Input,
     show::{Lane, Show, Stream},
 };
 use crate::{fault::Fault, stdin::feed};
@@ -34,6 +35,8 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 pub(super) struct Target {
     pub(super) name: String,
     pub(super) at: Anchor,
+    /// Whether there was more to read than could be.
+    pub(super) unread: Arc<AtomicBool>,
 }
 
 /// Why a process is not attached to any more.
@@ -45,9 +48,15 @@ enum Lost {
 
 impl Target {
     /// Runs it; the status to exit with.
-    pub(super) async fn run(self, spec: Arc<ProcSpec>, show: Arc<Show>, signals: watch::Receiver<i32>) -> u8 {
+    pub(super) async fn run(
+        self,
+        spec: Arc<ProcSpec>,
+        input: Input,
+        show: Arc<Show>,
+        signals: watch::Receiver<i32>,
+    ) -> u8 {
         let status = match self.at.make_proc(&spec).await {
-            Ok(process) => self.attend(&process, spec.stdin, &show, signals).await,
+            Ok(process) => self.attend(&process, input, &show, signals).await,
             Err(error) => self.blame(&error),
         };
         show.status(&self.name, status).await;
@@ -55,12 +64,11 @@ impl Target {
     }
 
     /// Attends to the process until it has ended, and removes it.
-    async fn attend(&self, process: &Proc, stdin: StdinSpec, show: &Show, signals: watch::Receiver<i32>) -> u8 {
-        let unread = AtomicBool::new(false);
+    async fn attend(&self, process: &Proc, input: Input, show: &Show, signals: watch::Receiver<i32>) -> u8 {
         let ended = tokio::select! {
             ended = self.follow(process, show) => ended,
             ended = killed(process, signals.clone()) => ended,
-            never = feed_and_signal(process, stdin, signals, &unread) => match never {},
+            never = feed_and_signal(process, input, signals) => match never {},
         };
         match &ended {
             Ok(_) => {}
@@ -74,7 +82,7 @@ impl Target {
         let removed = self.at.scrub().await;
         match (ended, removed) {
             (Ok(_), Err(error)) if error.kind != ErrorKind::NotFound => self.blame(&error),
-            (Ok(_), _) if unread.into_inner() => CIRCUIT, // it had less than it was to have
+            (Ok(_), _) if self.unread.load(Ordering::Relaxed) => CIRCUIT, // it had less than it was to have
             (Ok(How::Code(code)), _) => u8::try_from(code & 0xff).unwrap_or(CIRCUIT),
             (Ok(How::Signal { number, .. }), _) => u8::try_from(128 + number).unwrap_or(CIRCUIT),
             (Err(Lost::Call(error)), _) => self.blame(&error),
@@ -137,22 +145,12 @@ async fn copy(mut output: Output, show: &Show, mut lane: Lane) -> Result<(), Los
 
 /// Brings the process what comes from here; the process alone says when it is
 /// over.
-async fn feed_and_signal(
-    process: &Proc,
-    stdin: StdinSpec,
-    mut signals: watch::Receiver<i32>,
-    unread: &AtomicBool,
-) -> Infallible {
+async fn feed_and_signal(process: &Proc, input: Input, mut signals: watch::Receiver<i32>) -> Infallible {
     let feeding = async {
-        if stdin == StdinSpec::Pipe {
+        if let Some(input) = input {
             let mut sending = process.stdin();
-            let fed = feed(&mut sending).await;
-            if let Err(unreadable) = &fed {
-                unreadable.tell();
-                unread.store(true, Ordering::Relaxed);
-            }
             // That it reads no more is no fault of it.
-            if !matches!(fed, Ok(Some(_))) {
+            if !matches!(feed(input, &mut sending).await, Ok(Some(_))) {
                 let _ = sending.finish().await;
             }
         }

@@ -20,6 +20,8 @@ pub(super) struct Message {
     /// It goes to somebody at once, or nowhere.
     pub(super) try_only: bool,
     pub(super) leased_to: Option<CallKey>,
+    /// What its sender said before it, in bytes.
+    pub(super) prefix: u64,
     /// To how many receivers it was leased so far.
     pub(super) given: u32,
     /// Its sender wants it back, should its receiver be lost.
@@ -44,6 +46,7 @@ impl Message {
             buffered: 0,
             try_only: false,
             leased_to: None,
+            prefix: 0,
             given: 0,
             cancelled: None,
             stalled: false,
@@ -120,7 +123,8 @@ impl Message {
     /// no more of it is kept than is kept of any.
     pub(super) fn widen(&self, acked: u64, out: &mut Out) {
         if let (Some(sender), false, true) = (self.sender, self.whole, self.is_bound()) {
-            out.push_back(Output::Grant { key: sender, acked: self.received, limit: acked + WINDOW });
+            let (acked, limit) = (self.prefix + self.received, self.prefix + acked + WINDOW);
+            out.push_back(Output::Grant { key: sender, acked, limit });
         }
     }
 
@@ -130,6 +134,11 @@ impl Message {
 
     pub(super) const fn is_whole(&self) -> bool {
         self.whole
+    }
+
+    /// Whether a select has chosen to send it and has not begun to.
+    pub(super) const fn is_unbegun(&self) -> bool {
+        self.prefix > 0 && self.received == 0 && !self.whole
     }
 
     /// Whether it can be buffered.

@@ -12,6 +12,8 @@
 //! (`Accepted`), or when a receiver has acknowledged it (`Delivered`). A
 //! message keeps its slot until it is acknowledged.
 
+mod bid;
+mod ending;
 mod message;
 #[cfg(test)]
 mod model;
@@ -31,9 +33,10 @@ use crate::{
     calls::CallKey,
     wire::{
         call::INITIAL_CREDIT,
-        op::{ChanStat, Reply},
+        op::{ChanStat, Reply, Side},
     },
 };
+use bid::Bid;
 use message::Message;
 
 /// What a matched sender may be ahead of its receiver.
@@ -67,6 +70,10 @@ pub struct Channel {
     receivers: BTreeMap<Ticket, Receiver>,
     /// Those who wait and are there.
     waiting: BTreeSet<Ticket>,
+    /// Clauses of selects that were not matched yet: in `line` or `waiting` like
+    /// others, or in one of `pairs`.
+    bids: BTreeMap<Ticket, Bid>,
+    pairs: BTreeMap<Ticket, Option<Ticket>>,
     next: Ticket,
     num_send: u64,
     num_recv: u64,
@@ -77,6 +84,11 @@ struct Receiver {
     key: CallKey,
     /// The message that it holds a lease of.
     holds: Option<Ticket>,
+    /// What it was told before its message, in bytes.
+    prefix: u64,
+    away: bool,
+    /// It is matched at once, or not at all.
+    try_only: bool,
 }
 
 impl Channel {
@@ -107,7 +119,7 @@ impl Channel {
     }
 
     /// A message from this server itself, which has all the room it needs.
-    pub fn offer(&mut self, bytes: Bytes, out: &mut Out) -> Ticket {
+    pub fn put(&mut self, bytes: Bytes, out: &mut Out) -> Ticket {
         let place = self.next();
         self.messages.insert(place, Box::new(Message::own(bytes)));
         self.line.insert(place);
@@ -117,7 +129,7 @@ impl Channel {
         place
     }
 
-    /// Puts other bytes into a message that [`Channel::offer`] made, unless
+    /// Puts other bytes into a message that [`Channel::put`] made, unless
     /// somebody was given it already.
     pub fn amend(&mut self, place: Ticket, bytes: Bytes) -> bool {
         self.messages.get_mut(&place).is_some_and(|message| message.replace(bytes))
@@ -133,8 +145,17 @@ impl Channel {
         self.messages.is_empty()
     }
 
+    /// Whether nobody waits who could be matched, and nobody is in a pair.
+    #[cfg(test)]
+    pub(crate) fn is_settled(&self) -> bool {
+        self.pairs.is_empty() && self.first_two().is_none()
+    }
+
     /// More of a message has come from its sender.
     pub fn input(&mut self, place: Ticket, bytes: Bytes, end: bool, out: &mut Out) {
+        if self.is_bid(place) {
+            return self.bid_input(place, bytes, out);
+        }
         let Some(message) = self.messages.get_mut(&place) else {
             return;
         };
@@ -154,7 +175,7 @@ impl Channel {
     /// A receive.
     pub fn recv(&mut self, key: CallKey, try_only: bool, out: &mut Out) -> Ticket {
         let turn = self.next();
-        self.receivers.insert(turn, Receiver { key, holds: None });
+        self.receivers.insert(turn, Receiver { key, holds: None, prefix: 0, away: false, try_only });
         self.waiting.insert(turn);
         self.settle(out);
         if try_only && self.waiting.remove(&turn) {
@@ -167,10 +188,12 @@ impl Channel {
     /// A receiver has used up its message to `acked`; beyond its last byte
     /// stands its end, and that acknowledges it.
     pub fn acked(&mut self, turn: Ticket, acked: u64, out: &mut Out) {
-        let Some(Receiver { key, holds: Some(place) }) = self.receivers.get(&turn) else {
+        let Some(&Receiver { key, holds: Some(place), prefix, .. }) = self.receivers.get(&turn) else {
             return;
         };
-        let (key, place) = (*key, *place);
+        let Some(acked) = acked.checked_sub(prefix) else {
+            return;
+        };
         let Some(message) = self.messages.get(&place) else {
             return;
         };
@@ -196,7 +219,11 @@ impl Channel {
     /// A call should end: by its own wish, by its deadline, or since its client
     /// stayed away.
     pub fn cancel(&mut self, ticket: Ticket, why: ErrorKind, out: &mut Out) {
-        if let Some(receiver) = self.receivers.remove(&ticket) {
+        self.part(ticket, out);
+        if self.is_bid(ticket) {
+            self.refuse_bid(ticket, why, out);
+            self.settle(out);
+        } else if let Some(receiver) = self.receivers.remove(&ticket) {
             self.waiting.remove(&ticket);
             fail(receiver.key, why, out);
             if let Some(place) = receiver.holds {
@@ -216,14 +243,23 @@ impl Channel {
     /// message nothing is given.
     pub fn away(&mut self, ticket: Ticket) {
         self.waiting.remove(&ticket);
+        if let Some(receiver) = self.receivers.get_mut(&ticket) {
+            receiver.away = true;
+        }
+        self.set_bid_away(ticket, true);
         self.set_stalled(ticket, true);
     }
 
     /// A call's client is back.
     pub fn back(&mut self, ticket: Ticket, out: &mut Out) {
-        if self.receivers.get(&ticket).is_some_and(|receiver| receiver.holds.is_none()) {
-            self.waiting.insert(ticket);
+        let is_paired = self.pairs.values().any(|turn| *turn == Some(ticket));
+        if let Some(receiver) = self.receivers.get_mut(&ticket) {
+            receiver.away = false;
+            if receiver.holds.is_none() && !is_paired {
+                self.waiting.insert(ticket);
+            }
         }
+        self.set_bid_away(ticket, false);
         self.set_stalled(ticket, false);
         self.settle(out);
     }
@@ -244,6 +280,7 @@ impl Channel {
 
     /// It was removed: everybody waiting hears so.
     pub fn abort(&mut self, out: &mut Out) {
+        self.abort_bids(out);
         for receiver in self.receivers.values() {
             fail(receiver.key, ErrorKind::Aborted, out);
         }
@@ -274,7 +311,8 @@ impl Channel {
     fn settle(&mut self, out: &mut Out) {
         self.hand_out_slots(out);
         while self.match_first(out) {}
-        if self.closed && self.messages.is_empty() {
+        if self.closed && self.messages.is_empty() && self.pairs.is_empty() {
+            self.refuse_bids(Side::Recv, ErrorKind::Closed, out);
             self.waiting.clear();
             for (_, receiver) in core::mem::take(&mut self.receivers) {
                 fail(receiver.key, ErrorKind::Closed, out);
@@ -298,6 +336,10 @@ impl Channel {
             && let Some(place) = self.unslotted.pop_first()
         {
             self.slots_used += 1;
+            if self.is_bid(place) {
+                self.pair((place, None), out);
+                continue;
+            }
             if let Some(message) = self.messages.get_mut(&place) {
                 message.slotted = true;
             }
@@ -305,12 +347,13 @@ impl Channel {
         }
     }
 
-    /// Answers the sender of a message that is now buffered, if it is.
+    /// Answers the sender of a message that is now buffered, if it is: also when
+    /// somebody has it already, who may be slow with it.
     fn accept(&mut self, place: Ticket, out: &mut Out) {
         let Some(message) = self.messages.get_mut(&place) else {
             return;
         };
-        if !message.slotted || message.accepted || message.leased_to.is_some() || !message.is_short_and_whole() {
+        if !message.slotted || message.accepted || message.cancelled.is_some() || !message.is_short_and_whole() {
             return;
         }
         message.accepted = true;
@@ -324,89 +367,46 @@ impl Channel {
 
     /// Leases the first message to the first receiver, if both are there.
     fn match_first(&mut self, out: &mut Out) -> bool {
-        let (Some(&place), Some(&turn)) = (self.line.first(), self.waiting.first()) else {
+        let Some((place, turn)) = self.first_two() else {
             return false;
         };
-        let Some(message) = self.messages.get_mut(&place).filter(|message| !message.stalled) else {
-            return false;
-        };
-        let Some(receiver) = self.receivers.get_mut(&turn) else {
-            return false;
-        };
-        receiver.holds = Some(place);
-        message.lease(receiver.key, out);
-        self.line.pop_first();
-        self.waiting.pop_first();
-        if !message.slotted {
-            self.unslotted.remove(&place);
+        if self.is_bid(place) || self.is_bid(turn) {
+            self.pair((place, Some(turn)), out);
+        } else {
+            self.lease(place, turn, out);
         }
         true
     }
 
-    /// A leased message's receiver is lost.
-    fn give_back(&mut self, place: Ticket, out: &mut Out) {
-        let Some(message) = self.messages.get_mut(&place) else {
-            return;
-        };
-        message.leased_to = None;
-        let refusal = match (message.is_bound(), message.accepted, message.sender) {
-            (true, ..) => Some(ErrorKind::NotDelivered),
-            (false, false, _) if message.cancelled.is_some() => message.cancelled,
-            (false, false, Some(_)) if self.closed => Some(ErrorKind::Closed),
-            _ => None,
-        };
-        if let Some(kind) = refusal {
-            return self.refuse(place, kind, out);
-        }
-        if !message.slotted {
-            self.unslotted.insert(place);
-        }
-        self.line.insert(place);
-        self.accept(place, out);
-        self.settle_down(place);
-    }
-
-    fn cancel_send(&mut self, place: Ticket, why: ErrorKind, out: &mut Out) {
-        let Some(message) = self.messages.get_mut(&place) else {
-            return;
-        };
-        match message.leased_to {
-            None => self.refuse(place, why, out),
-            // It will never be whole: its receiver cannot have it.
-            Some(key) if !message.is_whole() => {
-                self.receivers.retain(|_, receiver| receiver.holds != Some(place));
-                let error = Error::new(ErrorKind::Aborted, "the sender was lost in the middle of the message");
-                out.push_back(Output::Answer { key, result: Err(error) });
-                self.refuse(place, why, out);
+    /// The first message and the first receiver that can be matched. Clauses of
+    /// one select cannot be with each other.
+    fn first_two(&self) -> Option<(Ticket, Ticket)> {
+        for &place in &self.line {
+            if self.messages.get(&place).is_some_and(|message| message.stalled) {
+                return None;
             }
-            // The one answer will be the result, unless the receiver is lost; a
-            // client that cannot wait for it says Unknown, and may ask again.
-            Some(_) => message.cancelled = Some(why),
+            let turn = self.waiting.iter().find(|&&turn| !self.is_one_select(place, turn));
+            if let Some(&turn) = turn {
+                return Some((place, turn));
+            }
+            if self.waiting.is_empty() {
+                return None;
+            }
         }
+        None
     }
 
-    /// A message that was not to wait is back in line.
-    fn refuse_to_wait(&mut self, place: Ticket, out: &mut Out) {
-        let waits = |message: &Message| message.try_only && !message.accepted && message.leased_to.is_none();
-        if self.messages.get(&place).is_some_and(|message| waits(message)) {
-            self.refuse(place, ErrorKind::WouldBlock, out);
-            self.settle(out);
-        }
-    }
-
-    /// Takes out every message in line that was not accepted.
-    fn refuse_line(&mut self, why: ErrorKind, out: &mut Out) {
-        let accepted = |place: &Ticket| self.messages.get(place).is_some_and(|message| message.accepted);
-        let waiting: alloc::vec::Vec<Ticket> = self.line.iter().copied().filter(|place| !accepted(place)).collect();
-        for place in waiting {
-            self.refuse(place, why, out);
-        }
-    }
-
-    /// Takes a message out, and tells its sender why.
-    fn refuse(&mut self, place: Ticket, why: ErrorKind, out: &mut Out) {
-        if let Some(sender) = self.remove(place).and_then(|message| message.sender) {
-            fail(sender, why, out);
+    /// Leases a message to a receiver.
+    fn lease(&mut self, place: Ticket, turn: Ticket, out: &mut Out) {
+        let (Some(message), Some(receiver)) = (self.messages.get_mut(&place), self.receivers.get_mut(&turn)) else {
+            return;
+        };
+        receiver.holds = Some(place);
+        message.lease(receiver.key, out);
+        self.line.remove(&place);
+        self.waiting.remove(&turn);
+        if !message.slotted {
+            self.unslotted.remove(&place);
         }
     }
 

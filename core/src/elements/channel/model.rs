@@ -178,10 +178,11 @@ impl Model {
         }
     }
 
-    /// Whole messages that have a slot are accepted before they are given away.
+    /// Whole messages that have a slot are accepted, whoever has them.
     fn accept_all(&mut self) {
         for message in &mut self.messages {
-            if message.slot && !message.answered && message.with.is_none() && message.whole && message.length <= KEPT {
+            let wanted = !message.answered && message.cancelled.is_none();
+            if message.slot && wanted && message.whole && message.length <= KEPT {
                 message.answered = true;
                 self.answers.push((message.sender, Ok("accepted")));
             }

@@ -115,6 +115,18 @@ fn a_slot_is_free_again_when_its_message_is_acknowledged() {
     assert_eq!((stat.num_send, stat.num_recv), (2, 1));
 }
 
+/// Its receiver may take its time: a select's waits for somebody to ask for it.
+#[test]
+fn a_message_with_a_slot_is_accepted_though_somebody_has_it() {
+    let mut rig = Rig::new(1);
+    rig.recv(2);
+    assert_eq!(rig.send_part(1, Bytes::from_static(b"hel"), false, false), []);
+    assert_eq!(rig.got[&key(2)], (b"hel".to_vec(), false));
+    let ended = rig.with(1, |channel, ticket, out| channel.input(ticket, Bytes::from_static(b"lo"), true, out));
+    assert_eq!(ended, [(key(1), Ok("accepted"))]);
+    assert_eq!(rig.ack(2), [(key(2), Ok("received"))]);
+}
+
 #[test]
 fn a_lost_receivers_message_goes_back_to_its_place_in_line() {
     let mut rig = Rig::new(9);

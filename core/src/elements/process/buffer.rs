@@ -1,30 +1,64 @@
-//! What a process has written and readers have not: at most [`MAX_OUTPUT`].
+//! What a process has written and readers have not, as far as it is kept: in
+//! memory at most [`MAX_OUTPUT`], on disk [`MAX_FILE`].
 //!
 //! Offsets count from the first byte the process wrote. What any reader has
 //! acknowledged may be forgotten, and is when room is needed; what none has is
 //! kept, and when that fills all the room the process has to wait, as at a
-//! pipe.
+//! pipe. One that is never to wait has the oldest forgotten, read or not.
+//!
+//! What is kept on disk is with the effect. Here is known how far it goes, and
+//! it is fetched piece by piece as readers come to it.
 
-use alloc::{collections::VecDeque, vec::Vec};
+#[cfg(test)]
+mod disk;
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use alloc::{
+    collections::{BTreeSet, VecDeque},
+    vec::Vec,
+};
 
 use bytes::{Buf, Bytes};
 
+use super::kept::KeptOutput;
 use crate::{
+    Error, ErrorKind,
     calls::CallKey,
-    elements::{Out, Output},
-    wire::op::Reply,
+    effect::Effect,
+    elements::{ElementId, Out, Output},
+    wire::op::{OutputSpec, Reply, Stdio},
 };
+use reader::Reader;
 
-/// The most output that is kept of one stream of a process.
+/// The most output that is kept in memory of one stream of a process.
 pub(super) const MAX_OUTPUT: u64 = 1024 * 1024;
+/// The most that is kept on disk.
+const MAX_FILE: u64 = 1024 * 1024 * 1024;
+/// Of how many parts of what is on disk the oldest is given back at once.
+const PARTS: u64 = 64;
 /// Pieces up to this size are put together.
 const SMALL: usize = 4 * 1024;
 /// What a reader is sent ahead of what it has acknowledged.
 const AHEAD: u64 = 512 * 1024;
+/// What is fetched from the disk at once.
+const PIECE: u64 = 64 * 1024;
+/// What readers hear of what is lost.
+const LOST: &str = "whoever kept the process was killed, and what was on disk of its output is lost";
+/// `EIO`.
+const IO_ERROR: i32 = 5;
 
 /// One output stream of a process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Buffer {
+    id: ElementId,
+    of: Stdio,
+    /// What happens when nobody reads.
+    policy: OutputSpec,
+    /// The most that is kept.
+    limit: u64,
+    /// Nothing, if it is on disk.
     kept: VecDeque<Bytes>,
     /// The offset of the first byte that is kept, and after the last.
     base: u64,
@@ -36,50 +70,49 @@ pub(super) struct Buffer {
     /// The room that the process was last told of.
     told: u64,
     readers: Vec<Reader>,
-}
-
-/// Somebody who reads it: a call whose outbound stream is the output from some
-/// byte on, less what was forgotten before it was sent.
-#[derive(Debug)]
-struct Reader {
-    key: CallKey,
-    /// What it was sent, as an offset of the output, and of its own stream.
-    sent: u64,
-    written: u64,
-    acked: u64,
-    /// Where its stream leaves out something: at which offset of the stream,
-    /// and by how much the two offsets differ from there on.
-    shifts: VecDeque<(u64, u64)>,
-    missed: u64,
-    ended: bool,
-}
-
-impl Reader {
-    fn new(key: CallKey, start: u64, missed: u64) -> Self {
-        let shifts = VecDeque::from([(0, start)]);
-        Self { key, sent: start, written: 0, acked: 0, shifts, missed, ended: false }
-    }
-
-    /// What it has not been sent yet is forgotten up to `base`.
-    fn skip_to(&mut self, base: u64) {
-        if self.sent < base {
-            self.missed += base - self.sent;
-            self.sent = base;
-            self.shifts.push_back((self.written, base - self.written));
-        }
-    }
-
-    /// It acknowledged its stream to `acked`; that offset in the output.
-    fn ack(&mut self, acked: u64) -> u64 {
-        self.acked = acked;
-        while self.shifts.get(1).is_some_and(|&(from, _)| from <= acked) {
-            self.shifts.pop_front();
-        }
-        acked + self.shifts.front().map_or(0, |&(_, shift)| shift)
-    }
+    /// The offsets of pieces that are being fetched.
+    fetching: BTreeSet<u64>,
+    /// What the effect knows to be forgotten.
+    forgotten: u64,
+    /// Why what the process writes cannot be stored now, if it cannot, and
+    /// whether nothing could be given back so that it can.
+    stalled: Option<(i32, bool)>,
+    /// What is on disk is gone.
+    lost: bool,
 }
 
 impl Buffer {
+    /// The output of a process that has written nothing yet.
+    pub(super) const fn new(id: ElementId, of: Stdio, policy: OutputSpec) -> Self {
+        Self {
+            id,
+            of,
+            policy,
+            limit: if matches!(policy, OutputSpec::File) { MAX_FILE } else { MAX_OUTPUT },
+            kept: VecDeque::new(),
+            base: 0,
+            end: 0,
+            ended: false,
+            read: 0,
+            told: 0,
+            readers: Vec::new(),
+            fetching: BTreeSet::new(),
+            forgotten: 0,
+            stalled: None,
+            lost: false,
+        }
+    }
+
+    /// What is on disk already.
+    pub(super) fn kept(id: ElementId, of: Stdio, kept: &KeptOutput) -> Self {
+        let mut buffer = Self::new(id, of, OutputSpec::File);
+        // It was told of room beyond what was read.
+        let read = kept.until.saturating_sub(buffer.limit).clamp(kept.base, kept.end.max(kept.base));
+        (buffer.base, buffer.forgotten, buffer.read) = (kept.base, kept.base, read);
+        (buffer.end, buffer.told, buffer.ended) = (kept.end, kept.until, kept.ended);
+        buffer
+    }
+
     /// The process wrote.
     pub(super) fn push(&mut self, bytes: Bytes, out: &mut Out) {
         self.end += bytes.len() as u64;
@@ -88,7 +121,48 @@ impl Buffer {
             Some(last) if last.len() + bytes.len() <= SMALL => *last = [&last[..], &bytes[..]].concat().into(),
             _ => self.kept.push_back(bytes),
         }
-        self.forget();
+        self.forget(out);
+        self.pump(out);
+    }
+
+    /// The process wrote, and that is on disk.
+    pub(super) fn stored(&mut self, count: u64, out: &mut Out) {
+        self.end += count;
+        self.stalled = None;
+        self.forget(out);
+        self.pump(out);
+    }
+
+    /// What the process wrote cannot be put on disk now: it waits. What was read
+    /// makes room; if nothing was, who has read all that is there should know.
+    pub(super) fn stall(&mut self, errno: i32, out: &mut Out) {
+        let before = self.forgotten;
+        self.stalled = Some((errno, false));
+        self.forget(out);
+        self.stalled = Some((errno, self.forgotten == before));
+        self.pump(out);
+    }
+
+    /// What is on disk from some byte on.
+    pub(super) fn fetched(&mut self, from: u64, result: Result<Bytes, i32>, out: &mut Out) {
+        self.fetching.remove(&from);
+        match result {
+            Ok(bytes) if !bytes.is_empty() => {
+                for reader in self.readers.iter_mut().filter(|reader| reader.sent == from) {
+                    reader.give(bytes.clone(), out);
+                }
+            }
+            other => {
+                let errno = other.err().unwrap_or(IO_ERROR);
+                self.fail(from, errno, "the disk has not given back what the process wrote", out);
+            }
+        }
+        self.pump(out);
+    }
+
+    /// What is on disk is lost. Who has had all of it does not mind.
+    pub(super) fn lose(&mut self, out: &mut Out) {
+        (self.lost, self.ended) = (true, true);
         self.pump(out);
     }
 
@@ -100,13 +174,16 @@ impl Buffer {
 
     /// Up to which offset the process may write.
     const fn room_until(&self) -> u64 {
-        self.read + MAX_OUTPUT
+        match self.policy {
+            OutputSpec::Block | OutputSpec::File => self.read + self.limit,
+            OutputSpec::Drop => u64::MAX,
+        }
     }
 
     /// The same, when it is worth saying again.
     pub(super) fn new_room(&mut self) -> Option<u64> {
         let until = self.room_until();
-        let worth = self.told == 0 || until - self.told >= MAX_OUTPUT / 8;
+        let worth = self.told == 0 || until.saturating_sub(self.told) >= self.limit / 8;
         if !worth || self.ended {
             return None;
         }
@@ -154,13 +231,31 @@ impl Buffer {
         self.end - self.base
     }
 
-    /// Makes room, of what was read.
-    fn forget(&mut self) {
-        while self.end - self.base > MAX_OUTPUT && self.base < self.read {
+    /// From where to where it is kept, and the room that was told of.
+    #[cfg(test)]
+    pub(super) const fn extent(&self) -> (u64, u64, u64) {
+        (self.base, self.end, self.told)
+    }
+
+    /// Makes room, of what may be forgotten.
+    fn forget(&mut self, out: &mut Out) {
+        let before = if self.policy == OutputSpec::Drop { self.end } else { self.read };
+        // A full disk is a limit of its own.
+        let (limit, part) = if self.stalled.is_some() { (0, 1) } else { (self.limit, self.limit / PARTS) };
+        let base = before.min(self.end.saturating_sub(limit)).max(self.base);
+        if self.policy == OutputSpec::File {
+            self.base = base;
+            if base - self.forgotten >= part {
+                self.forgotten = base;
+                out.push_back(Output::Effect(Effect::Forget { id: self.id, of: self.of, before: base }));
+            }
+            return;
+        }
+        while self.base < base {
             let Some(first) = self.kept.front_mut() else {
                 return;
             };
-            let over = (self.end - self.base - MAX_OUTPUT).min(self.read - self.base).min(first.len() as u64);
+            let over = (base - self.base).min(first.len() as u64);
             self.base += over;
             if over == first.len() as u64 {
                 self.kept.pop_front();
@@ -170,23 +265,54 @@ impl Buffer {
         }
     }
 
-    /// Sends readers what they may have.
+    /// Sends readers what they may have, or has it fetched.
     fn pump(&mut self, out: &mut Out) {
+        let (id, of) = (self.id, self.of);
+        if self.lost {
+            return self.readers.retain(|reader| {
+                if !reader.ended {
+                    let result = Err(Error::new(ErrorKind::Closed, LOST));
+                    out.push_back(Output::Answer { key: reader.key, result });
+                }
+                reader.ended
+            });
+        }
         for reader in &mut self.readers {
             reader.skip_to(self.base);
             while reader.sent < self.end && reader.written - reader.acked < AHEAD {
+                if self.policy == OutputSpec::File {
+                    // Readers who are at one place share what is fetched.
+                    if self.fetching.insert(reader.sent) {
+                        let (from, len) = (reader.sent, (self.end - reader.sent).min(PIECE));
+                        out.push_back(Output::Effect(Effect::Fetch { id, of, from, len }));
+                    }
+                    break;
+                }
                 let Some(bytes) = piece(&self.kept, reader.sent - self.base) else {
                     break;
                 };
-                reader.sent += bytes.len() as u64;
-                reader.written += bytes.len() as u64;
-                out.push_back(Output::Write { key: reader.key, bytes, end: false });
+                reader.give(bytes, out);
             }
             if self.ended && reader.sent == self.end && !reader.ended {
                 reader.ended = true;
                 out.push_back(Output::Write { key: reader.key, bytes: Bytes::new(), end: true });
             }
         }
+        if let Some((errno, true)) = self.stalled.filter(|_| !self.ended) {
+            let what = "what the process writes cannot be stored, and it waits; that is tried again every second";
+            self.fail(self.end, errno, what, out);
+        }
+    }
+
+    /// Those who have come as far as `at` go no further.
+    fn fail(&mut self, at: u64, errno: i32, what: &str, out: &mut Out) {
+        self.readers.retain(|reader| {
+            if reader.sent == at {
+                let result = Err(Error::new(ErrorKind::DiskFailed(errno), what));
+                out.push_back(Output::Answer { key: reader.key, result });
+            }
+            reader.sent != at
+        });
     }
 }
 
@@ -200,116 +326,4 @@ fn piece(kept: &VecDeque<Bytes>, mut skip: u64) -> Option<Bytes> {
         skip -= length;
     }
     None
-}
-
-#[cfg(test)]
-mod tests {
-    use alloc::vec;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn key(seq: u64) -> CallKey {
-        CallKey { registration: 1, seq }
-    }
-
-    /// What one reader got.
-    fn text(out: &Out, reader: u64) -> (Vec<u8>, bool) {
-        let (mut text, mut ended) = (Vec::new(), false);
-        for output in out {
-            if let Output::Write { key: of, bytes, end } = output
-                && *of == key(reader)
-            {
-                text.extend_from_slice(bytes);
-                ended |= end;
-            }
-        }
-        (text, ended)
-    }
-
-    #[test]
-    fn what_nobody_has_read_is_kept_and_the_process_waits() {
-        let (mut buffer, mut out) = (Buffer::default(), Out::new());
-        buffer.push(Bytes::from(vec![1; MAX_OUTPUT as usize]), &mut out);
-        assert_eq!(buffer.room_until(), MAX_OUTPUT);
-        buffer.open(key(1), false, &mut out);
-        buffer.acked(key(1), 1_000, &mut out);
-        assert_eq!((buffer.room_until(), buffer.len()), (MAX_OUTPUT + 1_000, MAX_OUTPUT));
-        buffer.push(Bytes::from(vec![2; 1_000]), &mut out);
-        assert_eq!(buffer.len(), MAX_OUTPUT);
-    }
-
-    #[test]
-    fn output_can_be_read_after_the_end_and_twice() {
-        let (mut buffer, mut out) = (Buffer::default(), Out::new());
-        buffer.push(Bytes::from_static(b"hello"), &mut out);
-        buffer.finish(&mut out);
-        for reader in [1, 2] {
-            buffer.open(key(reader), false, &mut out);
-            assert_eq!(text(&out, reader), (b"hello".to_vec(), true));
-            buffer.acked(key(reader), 6, &mut out);
-            assert_eq!(out.back(), Some(&Output::Answer { key: key(reader), result: Ok(Reply::Read { missed: 0 }) }));
-        }
-        buffer.open(key(3), true, &mut out);
-        assert_eq!(text(&out, 3), (vec![], true));
-    }
-
-    #[test]
-    fn a_reader_that_comes_too_late_is_told_how_much_it_missed() {
-        let (mut buffer, mut out) = (Buffer::default(), Out::new());
-        buffer.open(key(1), false, &mut out);
-        buffer.push(Bytes::from(vec![1; 5_000]), &mut out);
-        buffer.acked(key(1), 5_000, &mut out);
-        buffer.push(Bytes::from(vec![2; MAX_OUTPUT as usize]), &mut out);
-        buffer.finish(&mut out);
-        buffer.open(key(2), false, &mut out);
-        for acked in [400_000, 800_000, MAX_OUTPUT, MAX_OUTPUT + 1] {
-            buffer.acked(key(2), acked, &mut out);
-        }
-        assert_eq!(text(&out, 2).0.len() as u64, MAX_OUTPUT);
-        assert_eq!(out.back(), Some(&Output::Answer { key: key(2), result: Ok(Reply::Read { missed: 5_000 }) }));
-    }
-
-    proptest! {
-        #[test]
-        fn every_reader_gets_the_output_less_what_it_is_told_that_it_missed(
-            steps in prop::collection::vec((0_u8..4, 1_u64..300_000), 1..60),
-        ) {
-            let (mut buffer, mut out) = (Buffer::default(), Out::new());
-            buffer.open(key(1), false, &mut out);
-            buffer.open(key(2), false, &mut out);
-            let mut wrote: Vec<u8> = vec![];
-            let mut got = [0; 2];
-            for (what, amount) in steps {
-                match what {
-                    // The slow reader acknowledges little of what it has, the fast one all.
-                    0 => {
-                        let from = wrote.len() as u64;
-                        let to = (from + amount).min(buffer.room_until());
-                        let bytes: Vec<u8> = (from..to).map(|n| (n.wrapping_mul(0x9e37_79b9) >> 16) as u8).collect();
-                        wrote.extend_from_slice(&bytes);
-                        buffer.push(bytes.into(), &mut out);
-                    }
-                    reader @ (1 | 2) => {
-                        let got = got[usize::from(reader) - 1] as u64;
-                        let acked = if reader == 1 { got } else { amount.min(got / 2) };
-                        buffer.acked(key(u64::from(reader)), acked, &mut out);
-                    }
-                    _ => {}
-                }
-                prop_assert!(buffer.len() <= MAX_OUTPUT);
-                // What a reader does not get is left out before what it gets in
-                // one step, never within.
-                for (index, reader) in buffer.readers.iter().enumerate() {
-                    let (text, _) = text(&out, index as u64 + 1);
-                    let sent = usize::try_from(reader.sent).unwrap();
-                    got[index] += text.len();
-                    prop_assert_eq!(got[index] as u64 + reader.missed, reader.sent);
-                    prop_assert!(text == wrote[sent - text.len()..sent], "other bytes than were written");
-                }
-                out.clear();
-            }
-        }
-    }
 }

@@ -21,6 +21,8 @@ pub(super) struct Stdin {
 #[derive(Debug)]
 struct Writer {
     key: CallKey,
+    /// What was with the effect before it came, of others.
+    before: u64,
     received: u64,
     /// What was written of what it sent.
     written: u64,
@@ -29,6 +31,11 @@ struct Writer {
 }
 
 impl Stdin {
+    /// One of which so much is still to be written, or that is closed.
+    pub(super) fn kept(with_effect: u64, closed: bool) -> Self {
+        Self { closed, with_effect, ..Self::default() }
+    }
+
     /// Somebody wants to write. One may at a time; one whose client is away
     /// gives way.
     pub(super) fn open(&mut self, key: CallKey, out: &mut Out) {
@@ -38,7 +45,8 @@ impl Stdin {
             }
             answer(writer.key, Err(Error::new(ErrorKind::Aborted, "another writer took its place")), out);
         }
-        self.writer = Some(Writer { key, received: 0, written: 0, ended: false, away: false });
+        let before = self.with_effect;
+        self.writer = Some(Writer { key, before, received: 0, written: 0, ended: false, away: false });
     }
 
     /// The writer wrote.
@@ -71,9 +79,11 @@ impl Stdin {
     pub(super) fn wrote(&mut self, count: u64, out: &mut Out) {
         self.with_effect = self.with_effect.saturating_sub(count);
         if let Some(writer) = &mut self.writer {
-            writer.written = (writer.written + count).min(writer.received);
+            let of_others = count.min(writer.before);
+            writer.before -= of_others;
+            writer.written = (writer.written + count - of_others).min(writer.received);
             let (key, acked) = (writer.key, writer.written);
-            if !writer.ended {
+            if !writer.ended && count > of_others {
                 out.push_back(Output::Grant { key, acked, limit: acked + AHEAD });
             }
         }
@@ -87,10 +97,10 @@ impl Stdin {
         };
         if writer.ended && self.with_effect == 0 {
             answer(writer.key, Ok(Reply::Done), out);
-        } else if writer.received > 0 {
+        } else if writer.received > writer.written {
             answer(writer.key, Err(Error::new(ErrorKind::Closed, "the process does not read any more")), out);
         } else {
-            self.writer = Some(writer); // it may yet write nothing
+            self.writer = Some(writer); // it may yet write nothing more
         }
     }
 

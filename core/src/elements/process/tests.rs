@@ -1,6 +1,10 @@
+mod container;
+mod kept;
+
 use alloc::{boxed::Box, string::ToString, vec, vec::Vec};
 
 use super::*;
+use crate::{codec, wire::op::OutputSpec};
 
 fn key(seq: u64) -> CallKey {
     CallKey { registration: 1, seq }
@@ -17,7 +21,7 @@ type Answers = Vec<(u64, Result<Reply, ErrorKind>)>;
 
 impl Rig {
     fn new() -> Self {
-        Self { process: Process::new(ID, key(1)), out: Out::new() }
+        Self { process: Process::new(ID, path(), key(1)), out: Out::new() }
     }
 
     /// One that runs `spec`.
@@ -76,7 +80,7 @@ fn sleeper() -> ProcSpec {
     ProcSpec { path: "/bin/sleep".to_string(), args: vec!["9".to_string()], ..ProcSpec::default() }
 }
 
-fn path() -> crate::Path {
+fn path() -> Path {
     "p".parse().unwrap()
 }
 
@@ -130,7 +134,7 @@ fn everybody_who_waits_is_told_the_same_and_so_is_who_asks_later() {
     rig.start(3, &Op::Wait(path()));
     rig.exit(3);
     rig.start(4, &Op::Wait(path()));
-    let exit = Some(Exit { how: How::Code(3), started: 1_000, ended: 1_000 });
+    let exit = Some(Exit { how: How::Code(3), cause: None, started: 1_000, ended: 1_000 });
     let stat = ProcStat { spec: sleeper(), phase: Phase::Exited, exit };
     let told: Answers = [2, 3, 4].into_iter().map(|seq| (seq, Ok(Reply::Exit(Box::new(stat.clone()))))).collect();
     assert_eq!(rig.answers(), told);
@@ -186,6 +190,19 @@ fn what_a_process_did_not_read_before_it_ended_is_reported() {
 }
 
 #[test]
+fn who_wrote_all_that_a_process_wanted_may_end_after_it() {
+    let mut rig = Rig::running(&sleeper());
+    rig.start(2, &Op::Stdin(path()));
+    rig.input(2, b"abc", false);
+    rig.event(ProcessEvent::Wrote { count: 3 });
+    rig.exit(0);
+    rig.event(ProcessEvent::InputClosed);
+    assert_eq!(rig.answers(), []);
+    rig.input(2, b"", true);
+    assert_eq!(rig.answers(), [(2, Ok(Reply::Done))]);
+}
+
+#[test]
 fn output_goes_on_after_the_exit_when_a_grandchild_holds_the_pipe() {
     let mut rig = Rig::running(&sleeper());
     rig.start(2, &stdout());
@@ -230,6 +247,23 @@ fn one_that_is_to_be_removed_at_its_end_goes_when_nobody_reads_it_any_more() {
     assert!(!rig.out.contains(&Output::Vacate(ID)));
     rig.process.acked(key(2), 1, &mut rig.out);
     assert!(rig.out.contains(&Output::Vacate(ID)));
+}
+
+#[test]
+fn what_is_to_end_has_the_time_that_its_maker_gave_it() {
+    let mut rig = Rig::running(&ProcSpec { grace: Some(2_000), ..sleeper() });
+    rig.process.kill(key(2), &mut rig.out);
+    assert_eq!(rig.effects(), [Effect::Kill { id: ID, grace: Duration::from_millis(2) }]);
+}
+
+#[test]
+fn one_that_is_never_to_wait_may_write_without_end() {
+    let mut rig = Rig::new();
+    rig.describe(&ProcSpec { output: OutputSpec::Drop, ..sleeper() });
+    rig.out.clear();
+    rig.event(ProcessEvent::Started { pid: 42 });
+    let read = |of| Effect::Read { id: ID, of, until: u64::MAX };
+    assert_eq!(rig.effects(), [read(Stdio::Out), read(Stdio::Err)]);
 }
 
 #[test]

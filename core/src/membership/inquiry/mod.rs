@@ -9,7 +9,7 @@
 mod tests;
 mod votes;
 
-use alloc::vec::Vec;
+use alloc::{collections::BTreeMap, vec::Vec};
 
 use super::{
     Membership, Record, State,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{Epoch, Instant, ServerId};
 pub(super) use votes::Inquiry;
-use votes::{ANSWER_WITHIN, REINFORCE_AFTER, Vote};
+use votes::{AGAIN_SOON, ANSWER_WITHIN, REINFORCE_AFTER, Vote};
 
 impl Membership {
     /// What this server thinks of another.
@@ -50,22 +50,36 @@ impl Membership {
 
     /// Asks the other observers of a server what they think of it.
     fn inquire(&mut self, now: Instant, subject: ServerId) {
-        let Some(&Record { epoch, .. }) = self.view.live(subject).filter(|record| record.state == State::Alive) else {
+        let Some(Record { epoch, .. }) = self.view.live(subject).filter(|record| record.state == State::Alive) else {
             return;
         };
-        let observers = Rings::among(subject, self.view.all_live().map(|record| record.id)).set();
-        let others: Vec<ServerId> = observers.into_iter().filter(|&id| id != self.me).collect();
-        let votes = others.iter().map(|&id| (id, Vote::Asked)).collect();
-        let contested = self.inquiries.remove(&subject).and_then(|before| before.contested);
+        let before = self.inquiries.remove(&subject);
+        let (contested, lonely) = before.map_or((None, None), |before| (before.contested, before.lonely));
         let told = self.own_opinion(subject);
         let contested = contested.filter(|_| told == Opinion::Up);
-        let inquiry = Inquiry { epoch, votes, told, asked: now, contested, reinforced: false, counted: false };
+        let votes = BTreeMap::new();
+        let inquiry = Inquiry { epoch, votes, told, asked: now, contested, lonely, reinforced: false, counted: false };
         self.inquiries.insert(subject, inquiry);
-        self.ask(subject, &others);
+        let observers = self.other_observers(subject);
+        self.ask(subject, &observers);
         self.decide(now, subject);
     }
 
-    /// Asks some of the observers.
+    /// Asks all over again, whatever was said before.
+    pub(super) fn inquire_anew(&mut self, now: Instant) {
+        for subject in self.inquiries.keys().copied().collect::<Vec<_>>() {
+            self.inquire(now, subject);
+        }
+    }
+
+    /// Who observes a server besides this one, as the view has it now.
+    fn other_observers(&self, subject: ServerId) -> Vec<ServerId> {
+        let mut observers = Rings::among(subject, self.view.ids()).set();
+        observers.remove(&self.me);
+        observers.into_iter().collect()
+    }
+
+    /// Asks observers that were not asked yet.
     fn ask(&mut self, subject: ServerId, others: &[ServerId]) {
         let Some(&Inquiry { epoch, told, .. }) = self.inquiries.get(&subject) else {
             return;
@@ -75,34 +89,32 @@ impl Membership {
             if known_down && !self.peers.contains_key(&other) {
                 self.set_vote(subject, other, Vote::Unreachable);
             } else {
-                if let Some(inquiry) = self.inquiries.get_mut(&subject) {
-                    inquiry.votes.entry(other).or_insert(Vote::Asked);
-                }
+                self.set_vote(subject, other, Vote::Asked);
                 self.say(other, &Message::Opinion { subject, epoch, opinion: told, ask: true });
             }
         }
     }
 
-    /// Others may observe it by now than when the inquiry began. Before a
-    /// verdict they are asked as well, once: whether that is to be waited for.
+    /// Others may observe it by now than when the inquiry began, or when they
+    /// said that they do not. Before a verdict they are asked, once: whether that
+    /// is to be waited for.
     fn has_new_observers(&mut self, now: Instant, subject: ServerId) -> bool {
-        let observers = Rings::among(subject, self.view.all_live().map(|record| record.id)).set();
-        let Some(inquiry) = self.inquiries.get_mut(&subject).filter(|inquiry| !inquiry.counted) else {
+        if self.inquiries.get(&subject).is_none_or(|inquiry| inquiry.counted) {
+            return false;
+        }
+        let mut new = self.other_observers(subject);
+        let Some(inquiry) = self.inquiries.get_mut(&subject) else {
             return false;
         };
         inquiry.counted = true;
-        let is_new = |id: &ServerId| *id != self.me && !inquiry.votes.contains_key(id);
-        let new: Vec<ServerId> = observers.into_iter().filter(is_new).collect();
+        let knows = |vote: &Vote| *vote != Vote::Said(Opinion::None);
+        new.retain(|id| !inquiry.votes.get(id).is_some_and(knows));
         if new.is_empty() {
             return false;
         }
         inquiry.asked = now;
         self.ask(subject, &new);
-        self.is_waiting(subject)
-    }
-
-    fn is_waiting(&self, subject: ServerId) -> bool {
-        self.inquiries.get(&subject).is_some_and(|inquiry| inquiry.votes.values().any(|vote| *vote == Vote::Asked))
+        self.inquiries.get(&subject).is_some_and(Inquiry::is_waiting)
     }
 
     fn set_vote(&mut self, subject: ServerId, of: ServerId, vote: Vote) {
@@ -121,7 +133,7 @@ impl Membership {
         opinion: Opinion,
         ask: bool,
     ) {
-        let Some(&known) = self.view.get(subject) else {
+        let Some(known) = self.view.get(subject) else {
             return self.abstain(from, subject, epoch, ask);
         };
         if known.epoch > epoch || known.state != State::Alive {
@@ -132,7 +144,9 @@ impl Membership {
             return self.abstain(from, subject, epoch, ask); // it knows more, or is not there
         }
         let observed = self.edges.contains_key(&subject);
-        if observed && opinion != Opinion::Up && !self.inquiries.contains_key(&subject) {
+        // Whoever only waits for a sign may have had it by now: were that asked
+        // about too, distant observers would ask each other for ever.
+        if observed && opinion == Opinion::Down && !self.inquiries.contains_key(&subject) {
             self.inquire(now, subject);
         }
         self.set_vote(subject, from, Vote::Said(opinion));
@@ -174,17 +188,13 @@ impl Membership {
 
     /// Whether an observer has still to answer.
     pub(super) fn is_asked(&self, id: ServerId) -> bool {
-        self.inquiries.values().any(|inquiry| inquiry.votes.get(&id) == Some(&Vote::Asked))
+        self.inquiries.values().any(|inquiry| inquiry.waits_for(id))
     }
 
     /// An observer that was asked cannot be reached.
     pub(super) fn cannot_ask(&mut self, now: Instant, id: ServerId) {
-        let asked: Vec<ServerId> = self
-            .inquiries
-            .iter()
-            .filter(|(_, inquiry)| inquiry.votes.get(&id) == Some(&Vote::Asked))
-            .map(|(&subject, _)| subject)
-            .collect();
+        let asked: Vec<ServerId> =
+            self.inquiries.iter().filter(|(_, inquiry)| inquiry.waits_for(id)).map(|(&subject, _)| subject).collect();
         for subject in asked {
             self.set_vote(subject, id, Vote::Unreachable);
             self.decide(now, subject);
@@ -202,13 +212,20 @@ impl Membership {
     /// Counts, and acts on it.
     fn decide(&mut self, now: Instant, subject: ServerId) {
         let own = self.own_opinion(subject);
-        let Some(inquiry) = self.inquiries.get_mut(&subject) else {
+        let Some(inquiry) = self.inquiries.get(&subject) else {
             return;
         };
         let count = inquiry.count(own);
-        let complete = count.asked == 0 || inquiry.asked + ANSWER_WITHIN <= now;
+        // To those who hold this server for gone it does not speak, nor do they
+        // answer: it has to be heard itself first.
+        let complete = self.trial.is_none() && (count.asked == 0 || inquiry.asked + ANSWER_WITHIN <= now);
+        let alone = count.reachable == 1 && !inquiry.votes.is_empty();
         if own == Opinion::Down && complete && count.is_verdict() && !self.has_new_observers(now, subject) {
-            return self.verdict(now, subject);
+            if !alone || self.is_settled(now, subject) {
+                return self.verdict(now, subject, !alone);
+            }
+        } else if !alone && let Some(inquiry) = self.inquiries.get_mut(&subject) {
+            inquiry.lonely = None;
         }
         let Some(inquiry) = self.inquiries.get_mut(&subject) else {
             return;
@@ -223,19 +240,32 @@ impl Membership {
         }
     }
 
-    /// The observers agree: the server is gone, and all shall hear it.
-    fn verdict(&mut self, now: Instant, subject: ServerId) {
+    /// Whether a verdict of this server alone can be passed: if others answer
+    /// that they do not observe it, the views may differ, and are given time.
+    fn is_settled(&mut self, now: Instant, subject: ServerId) -> bool {
+        let Some(inquiry) = self.inquiries.get_mut(&subject) else {
+            return false;
+        };
+        let abstained = inquiry.votes.values().any(|vote| *vote == Vote::Said(Opinion::None));
+        let since = *inquiry.lonely.get_or_insert(now);
+        !abstained || since + AGAIN_SOON <= now
+    }
+
+    /// The observers agree: the server is gone, and all shall hear it. Who found
+    /// that alone, of many, may be the one that nobody hears: the others take
+    /// its word for an accusation.
+    fn verdict(&mut self, now: Instant, subject: ServerId, together: bool) {
         self.inquiries.remove(&subject);
-        if let Some(&record) = self.view.live(subject) {
+        if let Some(record) = self.view.live(subject) {
             let record = Record { state: State::Dead, ..record };
-            self.learn(now, News { record, verdict: true }, None);
+            self.flood.push(News { record, verdict: together }, None, now);
+            self.adopt(now, record);
         }
     }
 
     pub(super) fn inquiries_due(&self) -> Option<Instant> {
         let due = |inquiry: &Inquiry| {
-            let waits = inquiry.votes.values().any(|vote| *vote == Vote::Asked);
-            let again = inquiry.asked + if waits { ANSWER_WITHIN } else { inquiry.again_after() };
+            let again = inquiry.asked + if inquiry.is_waiting() { ANSWER_WITHIN } else { inquiry.again_after() };
             inquiry.contested.filter(|_| !inquiry.reinforced).map_or(again, |at| again.min(at + REINFORCE_AFTER))
         };
         self.inquiries.values().map(due).min()

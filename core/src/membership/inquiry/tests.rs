@@ -175,3 +175,72 @@ fn an_opinion_of_another_epoch_counts_for_nothing() {
     rig.opinion(2, 3, Opinion::Down);
     assert_eq!(rig.news_of(3).len(), 1, "it does not know yet, and is told");
 }
+
+#[test]
+fn after_a_pause_of_its_own_what_others_thought_before_counts_for_nothing() {
+    let mut rig = Rig::among(4);
+    rig.crash(4);
+    rig.pass(Duration::from_millis(800));
+    rig.opinion(2, 4, Opinion::Down);
+    assert!(rig.sees(4), "the third has not answered");
+    rig.forget();
+    rig.stand_still(Duration::from_secs(60));
+    assert!(rig.sees(4) && rig.events.is_empty());
+    let asked =
+        |id| rig.said.iter().any(|(to, message)| *to == id && matches!(message, Message::Opinion { ask: true, .. }));
+    assert!(asked(2) && asked(3), "they are asked anew");
+}
+
+#[test]
+fn who_finds_a_server_gone_alone_of_many_accuses_it_only() {
+    let mut rig = Rig::among(4);
+    rig.crash(4);
+    rig.pass(2 * ANSWER_WITHIN);
+    assert!(rig.events.iter().any(|event| !event.joined && event.id == ServerId(4)));
+    let news = rig.news_of(4);
+    assert!(!news.is_empty() && news.iter().all(|news| !news.verdict), "{news:?}");
+}
+
+#[test]
+fn while_others_have_no_opinion_views_may_differ_and_are_given_time() {
+    let mut rig = Rig::among(4);
+    rig.crash(4);
+    rig.live(Duration::from_millis(800), &[2, 3]);
+    let none_again = |rig: &mut Rig| {
+        rig.opinion(2, 4, Opinion::None);
+        rig.opinion(3, 4, Opinion::None);
+    };
+    none_again(&mut rig);
+    none_again(&mut rig);
+    assert!(rig.sees(4));
+    rig.live(AGAIN_SOON - Duration::from_secs(1), &[2, 3]);
+    none_again(&mut rig);
+    assert!(rig.sees(4));
+    rig.live(Duration::from_secs(2), &[2, 3]);
+    none_again(&mut rig);
+    none_again(&mut rig);
+    assert!(!rig.sees(4));
+}
+
+#[test]
+fn who_had_no_opinion_is_asked_again_before_the_verdict() {
+    let mut rig = Rig::among(4);
+    rig.crash(4);
+    rig.live(Duration::from_millis(800), &[2, 3]);
+    rig.opinion(2, 4, Opinion::None);
+    rig.forget();
+    rig.opinion(3, 4, Opinion::Down);
+    let asked = |(to, message): &(u64, Message)| *to == 2 && matches!(message, Message::Opinion { ask: true, .. });
+    assert!(rig.sees(4) && rig.said.iter().any(asked), "it may observe it by now");
+    rig.opinion(2, 4, Opinion::Up);
+    assert!(rig.sees(4), "two of three are not enough");
+}
+
+#[test]
+fn who_only_waits_for_a_sign_makes_nobody_ask_everybody() {
+    let mut rig = Rig::among(4);
+    let (subject, epoch) = (ServerId(4), Epoch { start: 1, rise: 0 });
+    rig.hear(2, &Message::Opinion { subject, epoch, opinion: Opinion::Waiting, ask: true });
+    let asked = rig.said.iter().filter(|(_, message)| matches!(message, Message::Opinion { ask: true, .. }));
+    assert_eq!(asked.count(), 0);
+}

@@ -9,10 +9,11 @@ use crate::{Epoch, Instant, ServerId, membership::message::Opinion};
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 /// How long opinions may differ before those who hear the server give in.
 pub(super) const REINFORCE_AFTER: Duration = Duration::from_secs(10);
-/// Whoever is still down is asked about again so often, and when opinions
-/// differ sooner: nobody gives in to what others thought long ago.
+/// Whoever is still down is asked about again so often, and sooner when opinions
+/// differ, or nobody else has one: nobody gives in to what others thought long
+/// ago.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
-const CONTESTED_AGAIN: Duration = Duration::from_secs(5);
+pub(super) const AGAIN_SOON: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(in crate::membership) struct Inquiry {
@@ -24,6 +25,8 @@ pub(in crate::membership) struct Inquiry {
     pub(super) asked: Instant,
     /// Since when opinions differ.
     pub(super) contested: Option<Instant>,
+    /// Since when nobody else that can be asked observes it.
+    pub(super) lonely: Option<Instant>,
     /// This server has given in.
     pub(super) reinforced: bool,
     /// Those that observe it since the inquiry began have been asked too.
@@ -58,8 +61,19 @@ impl Count {
 }
 
 impl Inquiry {
+    /// Whether an observer has still to answer.
+    pub(super) fn waits_for(&self, id: ServerId) -> bool {
+        self.votes.get(&id) == Some(&Vote::Asked)
+    }
+
+    /// Whether any has.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.votes.values().any(|vote| *vote == Vote::Asked)
+    }
+
     pub(super) const fn again_after(&self) -> Duration {
-        if self.contested.is_some() && !self.reinforced { CONTESTED_AGAIN } else { ASK_AGAIN }
+        let soon = self.contested.is_some() && !self.reinforced || self.lonely.is_some();
+        if soon { AGAIN_SOON } else { ASK_AGAIN }
     }
 
     pub(super) fn count(&self, own: Opinion) -> Count {

@@ -10,7 +10,7 @@ use circuit_core::{
 };
 
 use super::books::{Books, MessageId};
-use crate::{ClientIndex, ServerIndex, Sim};
+use crate::{ClientIndex, ServerIndex, Sim, oracle::Truth};
 
 /// Wakes a client to begin something new.
 pub(super) const ACT: u64 = 0;
@@ -22,6 +22,7 @@ const PIECE: usize = 10_000;
 pub(super) enum Doing {
     Make,
     Send {
+        channel: usize,
         message: MessageId,
         left: usize,
     },
@@ -29,10 +30,17 @@ pub(super) enum Doing {
         channel: usize,
         got: Vec<u8>,
         ended: bool,
+        /// Whether it was said that another was given the message before.
+        again: bool,
         draining: bool,
     },
-    /// An anchor of its own: make it, look at it, remove it. Whether all before
-    /// this was certain.
+    /// A message for a channel that is empty, and whether there is room for it.
+    Fill {
+        channel: usize,
+        fits: bool,
+    },
+    /// An anchor of its own: make it, twice, look at it, remove it, and look
+    /// again. Whether all before this was certain.
     Own(Own),
 }
 
@@ -48,17 +56,32 @@ pub(super) struct Own {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Make,
+    Twice,
     Peek,
     Scrub,
+    Gone,
 }
 
 impl Own {
     fn op(&self) -> Op {
         let path = self.path.clone();
         match self.stage {
-            Stage::Make => Op::MakeChan { path, cap: 1 },
-            Stage::Peek => Op::Peek(path),
-            Stage::Scrub => Op::Scrub(path),
+            Stage::Make | Stage::Twice => Op::MakeChan { path, cap: 1 },
+            Stage::Peek | Stage::Gone => Op::Peek(path),
+            Stage::Scrub => Op::Scrub { path, kill: false },
+        }
+    }
+
+    /// Whether nobody but this client was ever here, and yet it is answered so.
+    fn is_surprised_by(&self, kind: Option<ErrorKind>) -> bool {
+        match (self.stage, kind) {
+            (Stage::Twice, Some(ErrorKind::AlreadyExists)) | (Stage::Gone, Some(ErrorKind::NotFound)) => false,
+            (Stage::Twice | Stage::Gone, None) => true,
+            (Stage::Make | Stage::Twice, Some(ErrorKind::NotFound)) => true,
+            (_, Some(ErrorKind::NotFound)) => self.certain,
+            (_, Some(ErrorKind::AlreadyExists | ErrorKind::Invalid)) => true,
+            (_, Some(ErrorKind::WrongKind | ErrorKind::QuotaExceeded)) => true,
+            _ => false,
         }
     }
 }
@@ -120,12 +143,38 @@ impl Agent {
         let op = Op::Recv { path: path_of(channel), try_only };
         let call = sim.call_id();
         sim.client(client, |client, now| client.call(now, call, host, Request { op, deadline, input: None }));
-        self.open.insert(call, Doing::Recv { channel, got: Vec::new(), ended: false, draining });
+        self.open.insert(call, Doing::Recv { channel, got: Vec::new(), ended: false, again: false, draining });
+    }
+
+    /// Puts as much as it buffers into a channel that is empty, and one more.
+    pub(super) fn fill(&mut self, sim: &mut Sim, client: ClientIndex, books: &Books, channel: usize) {
+        let Some(host) = books.channels[channel].host else { return };
+        for place in 0..=books.channels[channel].cap {
+            let op = Op::Send { path: path_of(channel), try_only: true };
+            let call = sim.call_id();
+            let input = Some(Bytes::from_static(b"full"));
+            sim.client(client, |client, now| client.call(now, call, host, Request { op, deadline: None, input }));
+            self.open.insert(call, Doing::Fill { channel, fits: place < books.channels[channel].cap });
+        }
+    }
+
+    /// The channels to which all of a message was sent, and those from which one
+    /// is awaited, without an answer.
+    pub(super) fn waiting(&self) -> (Vec<usize>, Vec<usize>) {
+        let sends = self.open.values().filter_map(|doing| match doing {
+            Doing::Send { channel, left: 0, .. } => Some(*channel),
+            _ => None,
+        });
+        let recvs = self.open.values().filter_map(|doing| match doing {
+            Doing::Recv { channel, .. } => Some(*channel),
+            _ => None,
+        });
+        (sends.collect(), recvs.collect())
     }
 
     pub(super) fn wake(&mut self, sim: &mut Sim, client: ClientIndex, books: &mut Books, token: u64, stopped: bool) {
         if token != ACT {
-            return self.proceed(sim, client, CallId(token));
+            return self.proceed(sim, client, books, CallId(token));
         }
         if stopped {
             return;
@@ -167,13 +216,13 @@ impl Agent {
             1 => 32_760 + sim.rng().below(16) as usize,
             _ => sim.rng().below(300) as usize,
         };
-        let message = books.begin(channel, (client, self.life));
+        let message = books.begin(channel, (client, self.life), length);
         let op = Op::Send { path: path_of(channel), try_only };
         let call = sim.call_id();
         sim.client(client, |client, now| {
             let number = message.to_le_bytes();
             if length < PIECE {
-                let input = Some([&number[..], &body(message, length)].concat().into());
+                let input = Some([&number[..], &body(message, 0, length)].concat().into());
                 client.call(now, call, host, Request { op, deadline, input });
             } else {
                 client.call(now, call, host, Request { op, deadline, input: None });
@@ -181,7 +230,7 @@ impl Agent {
             }
         });
         let left = if length < PIECE { 0 } else { length };
-        self.open.insert(call, Doing::Send { message, left });
+        self.open.insert(call, Doing::Send { channel, message, left });
         if left > 0 {
             sim.wake_after(client, Duration::from_millis(5), call.0);
         }
@@ -202,14 +251,15 @@ impl Agent {
     }
 
     /// More of a message that streams, or the end of one that was read.
-    fn proceed(&mut self, sim: &mut Sim, client: ClientIndex, call: CallId) {
+    fn proceed(&mut self, sim: &mut Sim, client: ClientIndex, books: &Books, call: CallId) {
         match self.open.get_mut(&call) {
-            Some(Doing::Send { message, left }) if *left > 0 => {
+            Some(Doing::Send { message, left, .. }) if *left > 0 => {
                 let piece = (*left).min(PIECE);
                 let (message, done) = (*message, piece == *left);
+                let from = books.length(message) - *left;
                 *left -= piece;
                 sim.client(client, |client, now| {
-                    client.write(now, call, body(message, piece));
+                    client.write(now, call, body(message, from, piece));
                     if done {
                         client.end(now, call);
                     }
@@ -226,10 +276,15 @@ impl Agent {
 
     pub(super) fn event(&mut self, sim: &mut Sim, client: ClientIndex, books: &mut Books, event: Event) {
         match event {
-            Event::Data { call, bytes, end, .. } => {
-                let Some(Doing::Recv { got, ended, .. }) = self.open.get_mut(&call) else { return };
+            Event::Data { call, bytes, end, again: said } => {
+                let Some(Doing::Recv { got, ended, again, .. }) = self.open.get_mut(&call) else { return };
                 got.extend_from_slice(&bytes);
                 *ended |= end;
+                *again |= said;
+                if end {
+                    check_body(sim, books, got);
+                    books.given(sim, message_id(got), *again);
+                }
                 sim.client(client, |client, now| client.consumed(now, call, bytes.len(), false));
                 if end {
                     // Some applications think before they acknowledge.
@@ -262,17 +317,25 @@ impl Agent {
                 books.count("send", result);
                 books.sent(sim, message, result);
             }
-            Doing::Recv { channel, got, ended, draining } => {
+            Doing::Recv { channel, got, ended, again, draining } => {
                 books.count("recv", result);
                 if result.is_ok() && !ended {
                     sim.fail(format!("{call:?} was answered {result:?} before its message had ended"));
                 }
+                if result.as_ref().is_ok_and(|reply| *reply != Reply::Received { again }) {
+                    sim.fail(format!("{call:?} was answered {result:?}, and its message was not (again: {again})"));
+                }
                 if ended {
-                    check_body(sim, &got);
                     books.received(sim, message_id(&got), Some(result));
                 }
                 if draining && result.is_ok() {
                     self.recv(sim, client, books, channel, true);
+                }
+            }
+            Doing::Fill { channel, fits } => {
+                let full = result.as_ref().is_err_and(|error| error.kind == ErrorKind::WouldBlock);
+                if (full == fits) && (full || result.is_ok()) && !books.has_crashed(books.channels[channel].server) {
+                    sim.fail(format!("a message for an empty channel, fits: {fits}, was answered {result:?}"));
                 }
             }
             Doing::Own(own) => {
@@ -297,41 +360,43 @@ impl Agent {
         if unseen && books.has_any_crashed() {
             return;
         }
-        let surprise = match kind {
-            Some(ErrorKind::AlreadyExists) => true,
-            Some(ErrorKind::NotFound) => own.stage == Stage::Make || own.certain,
-            Some(ErrorKind::Invalid | ErrorKind::WrongKind | ErrorKind::QuotaExceeded) => true,
-            _ => false,
-        };
-        if surprise && !books.has_crashed(own.server) {
+        if own.is_surprised_by(kind) && !books.has_crashed(own.server) {
             return sim.fail(format!("{own:?} was answered {result:?}"));
         }
-        own.certain &= result.is_ok();
+        own.certain &= result.is_ok() || (own.stage, kind) == (Stage::Twice, Some(ErrorKind::AlreadyExists));
         own.stage = match (own.stage, kind) {
-            (Stage::Make, None) => Stage::Peek,
+            (Stage::Make, None) => Stage::Twice,
+            (Stage::Twice, _) => Stage::Peek,
             (Stage::Make, Some(ErrorKind::Unknown)) | (Stage::Peek, _) => Stage::Scrub,
+            (Stage::Scrub, None) if own.certain => Stage::Gone,
             _ => return,
         };
         self.own(sim, client, own);
     }
 }
 
+/// Where a channel is, beneath its server.
+pub(crate) fn path_text(channel: usize) -> String {
+    format!("c/{channel}")
+}
+
 fn path_of(channel: usize) -> Path {
-    format!("c/{channel}").parse().unwrap_or_default()
+    path_text(channel).parse().unwrap_or_default()
 }
 
-/// What a message holds after its number.
-fn body(message: MessageId, length: usize) -> Bytes {
-    Bytes::from(vec![message as u8; length])
+/// What a message holds after its number: so many bytes from some place on.
+pub(crate) fn body(message: MessageId, from: usize, length: usize) -> Bytes {
+    (from as u64..(from + length) as u64).map(|place| (message + 7 * place + place / 251) as u8).collect()
 }
 
-fn message_id(got: &[u8]) -> MessageId {
+pub(crate) fn message_id(got: &[u8]) -> MessageId {
     got.first_chunk().map_or(MessageId::MAX, |id| MessageId::from_le_bytes(*id))
 }
 
-fn check_body(sim: &mut Sim, got: &[u8]) {
+pub(crate) fn check_body(sim: &mut impl Truth, books: &Books, got: &[u8]) {
     let id = message_id(got);
-    if got.iter().skip(8).any(|&byte| byte != id as u8) {
-        sim.fail(format!("message {id} came with another's bytes"));
+    let length = books.length(id);
+    if got.get(8..).is_none_or(|got| got != body(id, 0, length)) {
+        sim.fail(format!("message {id} of {length} bytes came as {} others", got.len()));
     }
 }

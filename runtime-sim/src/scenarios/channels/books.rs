@@ -5,32 +5,36 @@ use std::collections::BTreeMap;
 
 use circuit_core::{Error, ErrorKind, Rng, ServerId, wire::op::Reply};
 
-use crate::{ClientIndex, Figure, ServerIndex, Sim};
+use crate::{ClientIndex, Figure, ServerIndex, oracle::Truth};
 
-pub(super) type MessageId = u64;
+pub(crate) type MessageId = u64;
 
 /// A client, and which one in its place.
-pub(super) type Sender = (ClientIndex, usize);
+pub(crate) type Sender = (ClientIndex, usize);
 
 /// A channel that clients use.
 #[derive(Debug)]
-pub(super) struct Channel {
-    pub(super) server: ServerIndex,
-    pub(super) cap: u32,
+pub(crate) struct Channel {
+    pub(crate) server: ServerIndex,
+    pub(crate) cap: u32,
     /// The only client that receives from it, if it is only one.
-    pub(super) consumer: Option<ClientIndex>,
+    pub(crate) consumer: Option<ClientIndex>,
     /// Whether its host died: then what it held is gone.
     crashed: bool,
     /// Whether its only consumer died: then what it held came back late.
     disturbed: bool,
     /// The id of its host when it was made.
-    pub(super) host: Option<ServerId>,
+    pub(crate) host: Option<ServerId>,
 }
 
 #[derive(Debug)]
 struct Message {
     channel: usize,
     sender: Sender,
+    /// How long it is, without its number.
+    length: usize,
+    /// Whether a receiver was told that it is the first to have it.
+    given: bool,
     /// What its sender heard; none yet, or its sender is dead.
     sent: Option<Result<Reply, ErrorKind>>,
     /// Receivers that acknowledged it and were told that this was taken.
@@ -41,8 +45,8 @@ struct Message {
 
 /// What the clients of a world heard.
 #[derive(Debug)]
-pub(super) struct Books {
-    pub(super) channels: Vec<Channel>,
+pub(crate) struct Books {
+    pub(crate) channels: Vec<Channel>,
     messages: BTreeMap<MessageId, Message>,
     /// By channel and sender: the last message that was taken.
     last: BTreeMap<(usize, Sender), MessageId>,
@@ -51,7 +55,7 @@ pub(super) struct Books {
 }
 
 impl Books {
-    pub(super) fn new(rng: &mut Rng, servers: usize, consumers: usize) -> Self {
+    pub(crate) fn new(rng: &mut Rng, servers: usize, consumers: usize) -> Self {
         let channel = |number: usize, rng: &mut Rng| Channel {
             server: number % servers,
             cap: [0, 0, 1, 3, 100][rng.below(5) as usize],
@@ -70,13 +74,28 @@ impl Books {
         }
     }
 
-    pub(super) fn begin(&mut self, channel: usize, sender: Sender) -> MessageId {
+    pub(crate) fn begin(&mut self, channel: usize, sender: Sender, length: usize) -> MessageId {
         let id = self.messages.len() as MessageId;
-        self.messages.insert(id, Message { channel, sender, sent: None, taken: 0, perhaps: 0 });
+        self.messages.insert(id, Message { channel, sender, length, given: false, sent: None, taken: 0, perhaps: 0 });
         id
     }
 
-    pub(super) fn count(&mut self, what: &str, result: &Result<Reply, Error>) {
+    /// How long a message is.
+    pub(crate) fn length(&self, id: MessageId) -> usize {
+        self.messages.get(&id).map_or(0, |message| message.length)
+    }
+
+    /// All of a message came to a receiver, who was told whether it was given
+    /// to another before. It was not to one at most, who may hear of it last.
+    pub(crate) fn given(&mut self, sim: &mut impl Truth, id: MessageId, again: bool) {
+        if let Some(message) = self.messages.get_mut(&id).filter(|_| !again)
+            && std::mem::replace(&mut message.given, true)
+        {
+            sim.fail(format!("message {id} was given to two receivers as if to the first"));
+        }
+    }
+
+    pub(crate) fn count(&mut self, what: &str, result: &Result<Reply, Error>) {
         let outcome = match result {
             Ok(reply) => format!("{reply:?}").split([' ', '{', '(']).next().unwrap_or_default().to_owned(),
             Err(error) => format!("{:?}", error.kind),
@@ -84,12 +103,12 @@ impl Books {
         *self.answers.entry(format!("{what}: {outcome}")).or_default() += 1;
     }
 
-    pub(super) fn figures(&self) -> Vec<Figure> {
+    pub(crate) fn figures(&self) -> Vec<Figure> {
         self.answers.iter().map(|(what, count)| Figure::count(what.clone(), *count)).collect()
     }
 
     /// A sender was answered.
-    pub(super) fn sent(&mut self, sim: &mut Sim, id: MessageId, result: &Result<Reply, Error>) {
+    pub(crate) fn sent(&mut self, sim: &mut impl Truth, id: MessageId, result: &Result<Reply, Error>) {
         if let Err(error) = result
             && matches!(
                 error.kind,
@@ -105,7 +124,7 @@ impl Books {
 
     /// A receiver acknowledged a message, and was answered; without an answer it
     /// will never know.
-    pub(super) fn received(&mut self, sim: &mut Sim, id: MessageId, answer: Option<&Result<Reply, Error>>) {
+    pub(crate) fn received(&mut self, sim: &mut impl Truth, id: MessageId, answer: Option<&Result<Reply, Error>>) {
         let Some(message) = self.messages.get_mut(&id) else {
             return sim.fail(format!("message {id} was received and never sent"));
         };
@@ -130,13 +149,13 @@ impl Books {
     }
 
     /// A client died: whatever its only consumption held comes back late.
-    pub(super) fn replaced(&mut self, client: ClientIndex) {
+    pub(crate) fn replaced(&mut self, client: ClientIndex) {
         for channel in self.channels.iter_mut().filter(|channel| channel.consumer == Some(client)) {
             channel.disturbed = true;
         }
     }
 
-    pub(super) fn crashed(&mut self, server: ServerIndex) {
+    pub(crate) fn crashed(&mut self, server: ServerIndex) {
         self.any_crashed = true;
         for channel in self.channels.iter_mut().filter(|channel| channel.server == server) {
             channel.crashed = true;
@@ -144,17 +163,17 @@ impl Books {
     }
 
     /// Whether any server died at any time.
-    pub(super) const fn has_any_crashed(&self) -> bool {
+    pub(crate) const fn has_any_crashed(&self) -> bool {
         self.any_crashed
     }
 
     /// Whether a server died at any time.
-    pub(super) fn has_crashed(&self, server: ServerIndex) -> bool {
+    pub(crate) fn has_crashed(&self, server: ServerIndex) -> bool {
         self.channels.iter().any(|channel| channel.server == server && channel.crashed)
     }
 
     /// Whether everything that was said is true of every message.
-    pub(super) fn balance(&self) -> Option<String> {
+    pub(crate) fn balance(&self) -> Option<String> {
         self.messages.iter().find_map(|(id, message)| {
             let crashed = self.channels[message.channel].crashed;
             let fault = match &message.sent {

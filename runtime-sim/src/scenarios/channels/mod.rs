@@ -4,15 +4,16 @@
 //! When all servers are up, clients send, receive, cancel, make and scrub at random while
 //! things go wrong. Then all is healed, everything open is cancelled, the
 //! channels are drained, and the books must balance: no message lost, none
-//! acknowledged twice, first in first out, every call answered. At last the
-//! clients hang up, and later nothing of them may be left.
+//! acknowledged twice, first in first out, every call answered; and every
+//! channel must have the room that it had. At last the clients hang up, and
+//! later nothing of them may be left.
 
-mod agent;
-mod books;
+pub(crate) mod agent;
+pub(crate) mod books;
 
 use std::time::Duration;
 
-use circuit_core::{Rng, Target, client::Event};
+use circuit_core::{Rng, client::Event};
 
 use super::{Options, seconds};
 use crate::{App, ClientIndex, Report, Seeds, ServerIndex, Settings, Sim, World, faults::Weather};
@@ -23,11 +24,16 @@ use books::Books;
 const READY: u64 = 3;
 /// Clients stop to begin anything new.
 const STOP: u64 = 23;
+/// In some worlds whoever waits then may wait until here: every lease of a lost
+/// client has ended.
+const WAITED: u64 = 100;
 /// By now the leases of all lost clients have ended and every server that came
 /// and went was let in again; what is left is drained.
 const DRAIN: u64 = 400;
 /// By now everything was answered.
 const SETTLED: u64 = 460;
+/// And by now every channel was filled.
+const FILLED: u64 = 480;
 /// By now everything was forgotten.
 const END: u64 = 1_500;
 
@@ -44,9 +50,11 @@ pub(super) fn run(options: &Options) -> Report {
         delay: Duration::from_micros(50 + rng.below(20_000)),
         jitter: Duration::from_micros(rng.below(20_000)),
         seeds: Seeds::Some(servers),
+        discover: false,
         boot: Duration::from_millis(500),
         ready: seconds(READY),
-        trace: options.trace,
+        drift: 0,
+        telling: options.telling,
     };
     let weather = Weather {
         servers,
@@ -56,14 +64,24 @@ pub(super) fn run(options: &Options) -> Report {
         until: seconds(STOP - 2),
         crashes: rng.chance(1, 2),
     };
-    let plan = weather.plan(&mut rng);
+    let plan = options.cut(weather.plan(&mut rng));
     let mut world = World::new(settings, options.seed, &plan, Channels::new(&mut rng, servers, clients));
     world.run_until(seconds(STOP));
+    world.app.begin_no_more();
+    if rng.fork("patience").chance(1, 2) {
+        world.run_until(seconds(WAITED));
+        world.app.matched(&mut world.sim);
+    }
     world.app.stop(&mut world.sim);
     world.run_until(seconds(DRAIN));
     world.app.drain(&mut world.sim);
     world.run_until(seconds(SETTLED));
     world.app.balance(&mut world.sim);
+    if plan.is_empty() {
+        world.app.confirmed(&mut world.sim);
+    }
+    world.app.fill(&mut world.sim);
+    world.run_until(seconds(FILLED));
     for client in 0..clients {
         world.sim.client(client, |client, _| client.close());
     }
@@ -74,36 +92,67 @@ pub(super) fn run(options: &Options) -> Report {
     report
 }
 
-struct Channels {
+pub(super) struct Channels {
     agents: Vec<Agent>,
     books: Books,
     stopped: bool,
 }
 
 impl Channels {
-    fn new(rng: &mut Rng, servers: usize, clients: usize) -> Self {
+    pub(super) fn new(rng: &mut Rng, servers: usize, clients: usize) -> Self {
         let books = Books::new(rng, servers, clients - 1);
         let agents = (0..clients).map(|_| Agent::default()).collect();
         Self { agents, books, stopped: false }
     }
 
-    /// Nothing new begins, and what is open is to end.
-    fn stop(&mut self, sim: &mut Sim) {
+    /// Nothing new begins.
+    pub(super) fn begin_no_more(&mut self) {
         self.stopped = true;
+    }
+
+    /// Whoever waits to send would go with whoever waits to receive.
+    fn matched(&self, sim: &mut Sim) {
+        let waiting = || self.agents.iter().map(Agent::waiting);
+        let recvs: Vec<usize> = waiting().flat_map(|(_, recvs)| recvs).collect();
+        if let Some(channel) = waiting().flat_map(|(sends, _)| sends).find(|channel| recvs.contains(channel)) {
+            sim.fail(format!("on channel {channel} somebody waits to send, and somebody to receive"));
+        }
+    }
+
+    /// What is open is to end.
+    pub(super) fn stop(&mut self, sim: &mut Sim) {
         for (client, agent) in self.agents.iter_mut().enumerate() {
             agent.cancel_all(sim, client);
         }
     }
 
     /// The last client takes what is left in every channel.
-    fn drain(&mut self, sim: &mut Sim) {
+    pub(super) fn drain(&mut self, sim: &mut Sim) {
         let drainer = self.agents.len() - 1;
         for channel in 0..self.books.channels.len() {
             self.agents[drainer].recv(sim, drainer, &self.books, channel, true);
         }
     }
 
-    fn balance(&self, sim: &mut Sim) {
+    /// Every channel buffers as much as it ever did.
+    pub(super) fn fill(&mut self, sim: &mut Sim) {
+        let filler = self.agents.len() - 1;
+        for channel in 0..self.books.channels.len() {
+            self.agents[filler].fill(sim, filler, &self.books, channel);
+        }
+    }
+
+    /// When nothing went wrong no answer is kept: all are known to have come.
+    fn confirmed(&self, sim: &mut Sim) {
+        for server in 0..sim.settings().servers {
+            let calls = sim.node(server).map_or(0, |node| node.snapshot().calls);
+            if calls > 0 {
+                sim.fail(format!("server {server} keeps {calls} calls that were answered"));
+            }
+        }
+    }
+
+    pub(super) fn balance(&self, sim: &mut Sim) {
         for (client, agent) in self.agents.iter().enumerate() {
             if let Some((call, what)) = agent.open() {
                 sim.fail(format!("{call:?} of client {client} was never answered: {what}"));
@@ -114,7 +163,7 @@ impl Channels {
         }
     }
 
-    fn nothing_left(&self, sim: &mut Sim) {
+    pub(super) fn nothing_left(&self, sim: &mut Sim) {
         for server in 0..sim.settings().servers {
             let Some(left) = sim.node(server).map(circuit_core::node::Node::snapshot) else {
                 sim.fail(format!("server {server} is not back"));
@@ -130,9 +179,7 @@ impl Channels {
 
 impl App for Channels {
     fn start(&mut self, sim: &mut Sim) {
-        // As if by discovery: everybody may dial everybody.
-        let all: Vec<Target> =
-            (0..sim.settings().servers).map(|server| Target { addr: sim.server_addr(server), expect: None }).collect();
+        let all = super::all_servers(sim);
         for client in 0..self.agents.len() {
             let mut targets = all.clone();
             targets.rotate_left(client % all.len());

@@ -1,0 +1,364 @@
+//! A world for what is not Circuit: the same links and the same faults.
+//!
+//! A datagram comes or does not. A connection is as Circuit's are: in order,
+//! loss is delay, and if nothing passes for long, or one end was killed, both
+//! ends hear that it broke. Faults are weak links and kills.
+
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
+    time::Duration,
+};
+
+use circuit_core::{Instant, Rng};
+use circuit_sim::{Network, RECORD, STUCK, Settings, faults::Fault, is_hopeless};
+
+use super::system::{Setup, Sight, System, Traffic, Who};
+
+/// One server of a protocol: a machine without a network of its own.
+pub(crate) trait Peer: Sized {
+    type Message;
+    type Timer;
+    /// Whether messages go by connections.
+    const CONNECTED: bool;
+
+    /// A server of so many, which joins through that one.
+    fn new(own: Who, through: Option<Who>, servers: usize, seed: u64) -> Self;
+    fn start(&mut self, now: Instant, out: &mut Outputs<Self>);
+    fn receive(&mut self, now: Instant, from: Who, message: Self::Message, out: &mut Outputs<Self>);
+    fn fire(&mut self, now: Instant, timer: Self::Timer, out: &mut Outputs<Self>);
+    /// A connection has ended: it broke, or the other end closed it.
+    fn ended(&mut self, now: Instant, peer: Who, broke: bool, out: &mut Outputs<Self>);
+}
+
+/// What a server does.
+pub(crate) enum Output<P: Peer> {
+    /// A message of so many bytes.
+    Send {
+        to: Who,
+        message: P::Message,
+        bytes: usize,
+    },
+    After(Duration, P::Timer),
+    Close(Who),
+    /// It has come to see somebody.
+    Here(Who),
+    Gone(Who),
+}
+
+pub(crate) type Outputs<P> = Vec<Output<P>>;
+
+enum Happening<P: Peer> {
+    Start(usize),
+    Fault(Fault),
+    Over(Fault),
+    Fire(Who, P::Timer),
+    /// Of the connection of that number, if it came by one.
+    Arrive {
+        from: Who,
+        to: Who,
+        connection: Option<u64>,
+        message: P::Message,
+    },
+    Ended {
+        at: Who,
+        peer: Who,
+        connection: u64,
+        broke: bool,
+    },
+}
+
+struct Scheduled<P: Peer> {
+    at: Instant,
+    order: u64,
+    event: Happening<P>,
+}
+
+impl<P: Peer> PartialEq for Scheduled<P> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl<P: Peer> Eq for Scheduled<P> {}
+
+impl<P: Peer> PartialOrd for Scheduled<P> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<P: Peer> Ord for Scheduled<P> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+struct Host<P> {
+    peer: Option<P>,
+    life: u32,
+    view: BTreeSet<Who>,
+}
+
+/// A connection between two servers.
+struct Connection {
+    number: u64,
+    /// What is sent one way and the other arrives after this.
+    last: BTreeMap<Who, Instant>,
+    doomed: bool,
+}
+
+pub(crate) struct Bench<P: Peer> {
+    now: Instant,
+    rng: Rng,
+    settings: Settings,
+    seed: u64,
+    next: u64,
+    queue: BinaryHeap<Reverse<Scheduled<P>>>,
+    network: Network,
+    hosts: Vec<Host<P>>,
+    connections: BTreeMap<[Who; 2], Connection>,
+    traffic: Traffic,
+    sights: Vec<Sight>,
+}
+
+fn pair(a: Who, b: Who) -> [Who; 2] {
+    [a.min(b), a.max(b)]
+}
+
+impl<P: Peer> Bench<P> {
+    pub(crate) fn new(setup: &Setup) -> Self {
+        let mut bench = Self {
+            now: Instant::ZERO,
+            rng: Rng::from_number(setup.seed).fork("bench"),
+            settings: setup.settings(),
+            seed: setup.seed,
+            next: 0,
+            queue: BinaryHeap::new(),
+            network: Network::default(),
+            hosts: (0..setup.servers).map(|_| Host { peer: None, life: 0, view: BTreeSet::new() }).collect(),
+            connections: BTreeMap::new(),
+            traffic: Traffic::default(),
+            sights: Vec::new(),
+        };
+        for &(at, fault) in &setup.plan {
+            bench.schedule(at, Happening::Fault(fault));
+        }
+        let boot = bench.settings.boot.as_micros() as u64;
+        for server in 0..setup.servers {
+            let at = if server == 0 { 0 } else { bench.rng.below(boot + 1) };
+            bench.schedule(Instant::from_micros(at), Happening::Start(server));
+        }
+        bench
+    }
+
+    fn schedule(&mut self, at: Instant, event: Happening<P>) {
+        self.next += 1;
+        self.queue.push(Reverse(Scheduled { at, order: self.next, event }));
+    }
+
+    fn who(&self, server: usize) -> Who {
+        Who { server, life: self.hosts[server].life }
+    }
+
+    fn is_alive(&self, who: Who) -> bool {
+        self.hosts[who.server].peer.is_some() && self.hosts[who.server].life == who.life
+    }
+
+    fn delay(&mut self) -> Duration {
+        let jitter = self.settings.jitter.as_micros() as u64;
+        self.settings.delay + Duration::from_micros(self.rng.below(jitter + 1))
+    }
+
+    fn happen(&mut self, event: Happening<P>) {
+        match event {
+            Happening::Start(server) => self.start(server),
+            Happening::Fault(fault) => self.fault(fault),
+            Happening::Over(fault) => self.network.improve(fault),
+            Happening::Fire(who, timer) => self.act(who, |peer, now, out| peer.fire(now, timer, out)),
+            Happening::Arrive { from, to, connection, message } => {
+                let on = self.connections.get(&pair(from, to)).map(|connection| connection.number);
+                if connection.is_none() || connection == on {
+                    self.act(to, |peer, now, out| peer.receive(now, from, message, out));
+                }
+            }
+            Happening::Ended { at, peer, connection, broke } => {
+                let key = pair(at, peer);
+                if self.connections.get(&key).is_some_and(|found| found.number == connection) {
+                    self.connections.remove(&key);
+                    if broke {
+                        self.act(peer, |own, now, out| own.ended(now, at, true, out));
+                    }
+                    self.act(at, |own, now, out| own.ended(now, peer, broke, out));
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, server: usize) {
+        if self.hosts[server].peer.is_some() {
+            return;
+        }
+        let own = self.who(server);
+        let through = Some(self.who(0)).filter(|&first| first != own);
+        let seed = Rng::from_number(self.seed).fork(&format!("{own:?}")).u64();
+        self.hosts[server].peer = Some(P::new(own, through, self.hosts.len(), seed));
+        self.hosts[server].view = BTreeSet::from([own]);
+        self.act(own, P::start);
+    }
+
+    fn fault(&mut self, fault: Fault) {
+        match fault {
+            Fault::Weak { lasting, .. } => {
+                self.network.worsen(fault);
+                self.schedule(self.now + lasting, Happening::Over(fault));
+            }
+            Fault::Crash { server, back, .. } => {
+                self.crash(server);
+                self.schedule(self.now + back, Happening::Start(server));
+            }
+            other => unreachable!("no play has {other:?}"),
+        }
+    }
+
+    fn crash(&mut self, server: usize) {
+        let own = self.who(server);
+        if self.hosts[server].peer.take().is_none() {
+            return;
+        }
+        self.hosts[server].life += 1;
+        let at = self.now + self.settings.delay;
+        let ends: Vec<(Who, u64)> = self
+            .connections
+            .iter()
+            .filter_map(|(key, connection)| {
+                let place = key.iter().position(|&end| end == own)?;
+                Some((key[1 - place], connection.number))
+            })
+            .collect();
+        for (other, connection) in ends {
+            self.schedule(at, Happening::Ended { at: other, peer: own, connection, broke: true });
+        }
+    }
+
+    /// A server does something, if it is there, and something comes of it.
+    fn act(&mut self, who: Who, act: impl FnOnce(&mut P, Instant, &mut Outputs<P>)) {
+        if !self.is_alive(who) {
+            return;
+        }
+        let mut outputs = Vec::new();
+        if let Some(peer) = &mut self.hosts[who.server].peer {
+            act(peer, self.now, &mut outputs);
+        }
+        for output in outputs {
+            match output {
+                Output::Send { to, message, bytes } => {
+                    self.traffic.messages += 1;
+                    self.traffic.bytes += (bytes + RECORD) as u64;
+                    if P::CONNECTED { self.send_on(who, to, message) } else { self.send_to(who, to, message) }
+                }
+                Output::After(after, timer) => self.schedule(self.now + after, Happening::Fire(who, timer)),
+                Output::Close(peer) => self.close(who, peer),
+                Output::Here(of) => self.sight(who, of, true),
+                Output::Gone(of) => self.sight(who, of, false),
+            }
+        }
+    }
+
+    fn sight(&mut self, by: Who, of: Who, here: bool) {
+        let view = &mut self.hosts[by.server].view;
+        let changed = if here { view.insert(of) } else { view.remove(&of) };
+        if changed {
+            self.sights.push(Sight { at: self.now, by: by.server, of, here });
+        }
+    }
+
+    /// By a datagram.
+    fn send_to(&mut self, from: Who, to: Who, message: P::Message) {
+        let quality = self.network.quality(from.server, to.server);
+        if !quality.loses(&mut self.rng) {
+            let at = self.now + self.delay();
+            self.schedule(at, Happening::Arrive { from, to, connection: None, message });
+        }
+    }
+
+    /// By the connection of the two, which is made if need be.
+    fn send_on(&mut self, from: Who, to: Who, message: P::Message) {
+        let key = pair(from, to);
+        if !self.connections.contains_key(&key) {
+            self.dial(from, to);
+        }
+        let lost = self.network.quality(from.server, to.server).delay(&mut self.rng);
+        let arrival = self.now + self.delay() + lost;
+        let Some(connection) = self.connections.get_mut(&key).filter(|connection| !connection.doomed) else {
+            return;
+        };
+        let last = connection.last.entry(from).or_insert(self.now);
+        *last = arrival.max(*last);
+        let (at, number) = (*last, connection.number);
+        connection.doomed = is_hopeless(lost);
+        if connection.doomed {
+            let broken = Happening::Ended { at: from, peer: to, connection: number, broke: true };
+            self.schedule(self.now + STUCK, broken);
+        } else {
+            self.schedule(at, Happening::Arrive { from, to, connection: Some(number), message });
+        }
+    }
+
+    /// Makes a connection, which is of use after the handshakes, or breaks.
+    fn dial(&mut self, from: Who, to: Who) {
+        self.next += 1;
+        let number = self.next;
+        let round = self.network.round(from.server, to.server);
+        let lost = round.first_delay(&mut self.rng) + round.delay(&mut self.rng);
+        let up = self.now + self.delay() + self.delay() + self.delay() + lost;
+        let is_refused = !self.is_alive(to);
+        let doomed = is_refused || is_hopeless(lost);
+        self.connections.insert(pair(from, to), Connection { number, last: [(from, up), (to, up)].into(), doomed });
+        if doomed {
+            let after = if is_refused { self.delay() + self.delay() } else { STUCK };
+            let ended = Happening::Ended { at: from, peer: to, connection: number, broke: true };
+            self.schedule(self.now + after, ended);
+        }
+    }
+
+    /// One end closes: what it sent before still arrives.
+    fn close(&mut self, own: Who, peer: Who) {
+        let Some(connection) = self.connections.get(&pair(own, peer)) else {
+            return;
+        };
+        let last = connection.last.get(&own).copied().unwrap_or(self.now);
+        let at = last.max(self.now + self.settings.delay + self.settings.jitter);
+        let number = connection.number;
+        self.schedule(at, Happening::Ended { at: peer, peer: own, connection: number, broke: false });
+    }
+}
+
+impl<P: Peer> System for Bench<P> {
+    fn run_until(&mut self, at: Instant) {
+        while self.queue.peek().is_some_and(|Reverse(first)| first.at <= at) {
+            let Some(Reverse(next)) = self.queue.pop() else {
+                return;
+            };
+            self.now = next.at;
+            self.happen(next.event);
+        }
+        self.now = self.now.max(at);
+    }
+
+    fn alive(&self) -> BTreeSet<Who> {
+        (0..self.hosts.len()).map(|server| self.who(server)).filter(|&who| self.is_alive(who)).collect()
+    }
+
+    fn view(&self, server: usize) -> BTreeSet<Who> {
+        self.hosts[server].view.clone()
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
+    fn sights(&self) -> &[Sight] {
+        &self.sights
+    }
+}

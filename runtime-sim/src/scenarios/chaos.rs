@@ -1,0 +1,251 @@
+//! Everything at once: any cluster, any faults, clients that work on every kind
+//! of element.
+//!
+//! First things go wrong; then all is healed, every call must end, every view
+//! must become the truth, the books must balance and nothing may be left.
+
+use std::time::Duration;
+
+use circuit_core::{Rng, client::Event, membership as member};
+
+use super::{
+    Options,
+    channels::Channels,
+    mishaps::{self, Mishap},
+    seconds,
+};
+use crate::{
+    App, ClientIndex, Figure, Oracle, Report, Seeds, ServerIndex, Settings, Sim, World,
+    faults::{ALWAYS, Fault, Hosts, Plan},
+    work::{Anchors, Processes, Selects, Watcher, Work},
+};
+
+const READY: u64 = 12;
+/// Nothing new goes wrong, and clients begin nothing new.
+const STOP: u64 = 42;
+/// Whoever came back too often is in again by then.
+const DAMPED: Duration = Duration::from_secs(330);
+/// Clients on channels, of which the last only drains; on anchors; with
+/// processes; with selects; and one that subscribes.
+const CHANNELS: usize = 4;
+const ANCHORS: usize = CHANNELS + 3;
+const PROCESSES: usize = ANCHORS + 2;
+const SELECTS: usize = PROCESSES + 3;
+const CLIENTS: usize = SELECTS + 1;
+
+/// What can go wrong, by name.
+const KINDS: &[&str] = &[
+    "cut",
+    "one-way cut",
+    "split",
+    "loss",
+    "slow link",
+    "swizzled cuts",
+    "reset",
+    "pause",
+    "long pause",
+    "crash with state",
+    "crash without state",
+    "restart storm",
+    "leave",
+    "clock jump",
+    "failing spawns",
+    "full disk",
+    "other version",
+    "bad datagrams",
+    "lost client",
+];
+
+pub(super) fn run(options: &Options) -> Report {
+    let mut rng = Rng::from_number(options.seed).fork("chaos");
+    let servers = options.nodes.unwrap_or(2 + rng.below(7) as usize);
+    // Some find each other by beacons alone.
+    let discover = rng.chance(1, 3);
+    let settings = Settings {
+        servers,
+        clients: CLIENTS,
+        delay: Duration::from_micros(50 + rng.below(20_000)),
+        jitter: Duration::from_micros(rng.below(20_000)),
+        seeds: if discover { Seeds::None } else { Seeds::Some(2) },
+        discover,
+        boot: Duration::from_secs(2),
+        ready: seconds(READY),
+        drift: rng.below(2) * 500,
+        telling: options.telling,
+    };
+    let (fired, plan) = mishaps::plan(&mut rng, KINDS, 9, READY..STOP - 2, |rng, kind| faults(rng, kind, servers));
+    let plan = options.cut(plan);
+    let calm = plan.iter().map(|(at, fault)| *at + fault.felt()).max().unwrap_or_default().max(seconds(STOP));
+    let mut world = World::new(settings, options.seed, &plan, Chaos::new(&mut rng, servers, plan.clone()));
+    world.run_until(seconds(STOP));
+    world.app.stop(&mut world.sim);
+    world.run_until(calm + DAMPED);
+    world.app.oracle.converged(&mut world.sim, "after all was healed");
+    let events = world.app.oracle.count();
+    world.app.drain(&mut world.sim);
+    let settled = world.sim.now() + Duration::from_secs(60);
+    world.run_until(settled);
+    world.app.balance(&mut world.sim);
+    for client in 0..CLIENTS {
+        world.sim.client(client, |client, _| client.close());
+    }
+    world.run_until(settled + Duration::from_secs(1_000));
+    world.app.channels.nothing_left(&mut world.sim);
+    if world.app.oracle.count() != events {
+        world.sim.fail("somebody joined or left when all was quiet (P9)");
+    }
+    let mut report = world.report();
+    report.figures = mishaps::shares(KINDS, &fired).chain(world.app.figures()).collect();
+    report
+}
+
+/// What happens of one kind.
+fn faults(rng: &mut Rng, kind: &str, servers: usize) -> Mishap {
+    let server = rng.below(servers as u64) as usize;
+    let hosts = servers + CLIENTS;
+    let other = (server + 1 + rng.below(hosts as u64 - 1) as usize) % hosts;
+    let lasting = Duration::from_millis(10 + rng.below(12_000));
+    let back = Duration::from_millis(1_200 + rng.below(8_000));
+    let (one, two) = (Hosts::one(server), Hosts::one(other));
+    let weak = |loss, slow| Fault::Weak { from: one, to: two, loss, slow, lasting };
+    let at_once = |fault| vec![(Duration::ZERO, fault)];
+    match kind {
+        "cut" => at_once(Fault::Cut { a: server, b: other, lasting }),
+        "one-way cut" => at_once(weak(ALWAYS, Duration::ZERO)),
+        "split" => at_once(Fault::Split { below: 1 + rng.below(servers as u64 - 1) as usize, lasting }),
+        "loss" => at_once(weak(10 + rng.below(600) as u16, Duration::ZERO)),
+        "slow link" => at_once(weak(0, Duration::from_millis(rng.below(600)))),
+        "swizzled cuts" => (0..servers.min(4))
+            .filter(|&b| b != server)
+            .map(|b| {
+                let (after, lasting) =
+                    (Duration::from_millis(rng.below(3_000)), Duration::from_millis(rng.below(9_000)));
+                (after, Fault::Cut { a: server, b, lasting })
+            })
+            .collect(),
+        "reset" => at_once(Fault::Reset { a: server, b: other }),
+        "pause" => at_once(Fault::Pause { server, lasting: lasting / 3 }),
+        "long pause" => at_once(Fault::Pause { server, lasting: Duration::from_secs(5 + rng.below(60)) }),
+        "crash with state" => at_once(Fault::Crash { server, back, same: true }),
+        "crash without state" => at_once(Fault::Crash { server, back, same: false }),
+        "restart storm" => mishaps::restart_storm(rng, servers, back),
+        "leave" => at_once(Fault::Leave { server, back }),
+        "clock jump" => at_once(Fault::Jump { server, ahead: Duration::from_secs(3_600) }),
+        "failing spawns" => at_once(Fault::NoSpawn { server, lasting }),
+        "full disk" => {
+            let crash = Fault::Crash { server, back, same: true };
+            vec![(Duration::ZERO, Fault::FullDisk { server, lasting }), (lasting / 2, crash)]
+        }
+        "other version" => at_once(Fault::Version { server, lasting }),
+        "bad datagrams" => at_once(Fault::Datagrams { lasting: 2 * lasting }),
+        _ => {
+            // All but the one that drains the channels.
+            let client = rng.below(CLIENTS as u64 - 1) as usize;
+            at_once(Fault::CrashClient { client: client + usize::from(client >= CHANNELS - 1) })
+        }
+    }
+}
+
+struct Chaos {
+    channels: Channels,
+    works: Vec<Box<dyn Work>>,
+    /// The client after all others.
+    watcher: Watcher,
+    oracle: Oracle,
+}
+
+impl Chaos {
+    fn new(rng: &mut Rng, servers: usize, plan: Plan) -> Self {
+        Self {
+            channels: Channels::new(rng, servers, CHANNELS),
+            works: vec![
+                Box::new(Anchors::new(CHANNELS..ANCHORS)),
+                Box::new(Processes::new(ANCHORS..PROCESSES)),
+                Box::new(Selects::new(PROCESSES..SELECTS)),
+            ],
+            watcher: Watcher::default(),
+            oracle: Oracle::new(servers, plan, servers),
+        }
+    }
+
+    /// The work of a client, if it is not with channels or a subscription.
+    fn work(&mut self, client: ClientIndex) -> Option<&mut Box<dyn Work>> {
+        self.works.iter_mut().find(|work| work.clients().contains(&client))
+    }
+
+    fn stop(&mut self, sim: &mut Sim) {
+        self.channels.begin_no_more();
+        self.channels.stop(sim);
+        self.works.iter_mut().for_each(|work| work.stop(sim));
+    }
+
+    fn drain(&mut self, sim: &mut Sim) {
+        self.channels.drain(sim);
+        self.works.iter_mut().for_each(|work| work.drain(sim));
+    }
+
+    fn balance(&self, sim: &mut Sim) {
+        self.channels.balance(sim);
+        self.works.iter().for_each(|work| work.balance(sim));
+        if let Some(fault) = self.watcher.compare(sim, &self.oracle) {
+            sim.fail(fault);
+        }
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let works = self.works.iter().flat_map(|work| work.figures());
+        let heard = Figure::count("events that a subscriber received", self.watcher.heard());
+        works.chain([heard]).chain(self.oracle.figures()).collect()
+    }
+}
+
+impl App for Chaos {
+    fn start(&mut self, sim: &mut Sim) {
+        self.oracle.converged(sim, "after the boot");
+        self.channels.start(sim);
+        let all = super::all_servers(sim);
+        for client in CHANNELS..CLIENTS {
+            let mut targets = all.clone();
+            targets.rotate_left(client % all.len());
+            sim.client(client, |client, now| client.learn(now, targets));
+        }
+        self.works.iter_mut().for_each(|work| work.start(sim));
+        self.watcher.start(sim, SELECTS);
+    }
+
+    fn event(&mut self, sim: &mut Sim, client: ClientIndex, event: Event) {
+        match client {
+            ..CHANNELS => self.channels.event(sim, client, event),
+            SELECTS => self.watcher.event(sim, client, event),
+            _ => self.work(client).into_iter().for_each(|work| work.event(sim, client, event.clone())),
+        }
+    }
+
+    fn wake(&mut self, sim: &mut Sim, client: ClientIndex, token: u64) {
+        match client {
+            ..CHANNELS => self.channels.wake(sim, client, token),
+            _ => self.work(client).into_iter().for_each(|work| work.wake(sim, client, token)),
+        }
+    }
+
+    fn replaced(&mut self, sim: &mut Sim, client: ClientIndex) {
+        match client {
+            ..CHANNELS => self.channels.replaced(sim, client),
+            SELECTS => self.watcher.lost(),
+            _ => self.work(client).into_iter().for_each(|work| work.replaced(sim, client)),
+        }
+    }
+
+    fn crashed(&mut self, sim: &mut Sim, server: ServerIndex) {
+        self.channels.crashed(sim, server);
+        self.works.iter_mut().for_each(|work| work.crashed(sim, server));
+    }
+
+    fn member(&mut self, sim: &mut Sim, server: ServerIndex, life: u32, event: member::Event) {
+        self.oracle.event(sim, server, life, event);
+    }
+
+    fn acted(&mut self, sim: &mut Sim, server: ServerIndex) {
+        self.oracle.acted(sim, server);
+    }
+}

@@ -1,0 +1,171 @@
+//! Servers that start, leave, die, stand still and are cut off from each other,
+//! and what each of them says of who is there.
+//!
+//! For half a minute things go wrong. Then all is healed, every view must come
+//! to be the truth, and nothing may happen any more. The oracle checks P1-P6
+//! and P8 at every event, P9 and P10 at the end; clients that subscribe check
+//! P4.
+
+use std::time::Duration;
+
+use circuit_core::{Rng, Target, client::Event, membership as member};
+
+use super::{Options, seconds};
+use crate::{
+    App, ClientIndex, Figure, Oracle, Report, Seeds, ServerIndex, Settings, Sim, World,
+    faults::{Fault, Plan},
+    work::Watcher,
+};
+
+/// All servers have started and found each other.
+const READY: u64 = 12;
+/// Nothing new goes wrong.
+const STOP: u64 = 45;
+/// Within this all views must be the truth (P9).
+const CONVERGE: Duration = Duration::from_secs(15);
+/// Whoever came back too often is let in by then.
+const DAMPED: Duration = Duration::from_secs(310);
+/// And for so long nothing may happen at all.
+const QUIET: Duration = Duration::from_secs(60);
+const WATCHERS: usize = 3;
+
+pub(super) fn run(options: &Options) -> Report {
+    let mut rng = Rng::from_number(options.seed).fork("members");
+    let servers = options.nodes.unwrap_or_else(|| match rng.below(20) {
+        0 => 50 + rng.below(151) as usize,
+        1..6 => 12 + rng.below(30) as usize,
+        _ => 2 + rng.below(10) as usize,
+    });
+    let settings = Settings {
+        servers,
+        clients: WATCHERS,
+        delay: Duration::from_micros(50 + rng.below(40_000)),
+        jitter: Duration::from_micros(rng.below(40_000)),
+        seeds: Seeds::Some(2),
+        discover: false,
+        boot: Duration::from_secs(3),
+        ready: seconds(READY),
+        drift: 0,
+        telling: options.telling,
+    };
+    let plan = options.cut(plan(&mut rng, servers));
+    let calm = plan.iter().map(|(at, fault)| *at + fault.lasting()).max().unwrap_or_default().max(seconds(STOP));
+    let mut world = World::new(settings, options.seed, &plan, Members::new(servers, plan.clone()));
+    world.run_until(calm + CONVERGE);
+    if world.app.oracle.is_damped(&world.sim) {
+        world.run_until(calm + DAMPED);
+    }
+    world.app.converged(&mut world.sim, "after all was healed");
+    let before = world.app.oracle.count();
+    world.app.join_again(&mut world.sim);
+    let quiet = world.sim.now() + QUIET;
+    world.run_until(quiet);
+    if world.app.oracle.count() != before {
+        world.sim.fail("somebody joined or left when all was quiet (P9, P10)");
+    }
+    // One event after the other takes its time.
+    for _ in 0..10 {
+        if world.app.lagging(&world.sim).is_none() {
+            break;
+        }
+        let later = world.sim.now() + QUIET;
+        world.run_until(later);
+    }
+    if let Some(fault) = world.app.lagging(&world.sim) {
+        world.sim.fail(fault);
+    }
+    let mut report = world.report();
+    report.figures = world.app.figures();
+    report
+}
+
+/// What goes wrong, and when.
+fn plan(rng: &mut Rng, servers: usize) -> Plan {
+    let span = (STOP - READY) * 1_000_000;
+    let count = rng.below(4 + servers.min(20) as u64);
+    let at = |rng: &mut Rng| seconds(READY) + Duration::from_micros(rng.below(span));
+    let mut plan: Plan = (0..count).map(|_| (at(rng), fault(rng, servers as u64))).collect();
+    if rng.chance(1, 3) {
+        let below = 1 + rng.below(servers as u64 - 1) as usize;
+        plan.push((at(rng), Fault::Split { below, lasting: Duration::from_millis(rng.below(20_000)) }));
+    }
+    plan.sort_by_key(|(at, _)| *at);
+    plan
+}
+
+fn fault(rng: &mut Rng, servers: u64) -> Fault {
+    let server = rng.below(servers) as usize;
+    let other = (server + 1 + rng.below(servers - 1) as usize) % servers as usize;
+    let lasting = Duration::from_millis(10 + rng.below(15_000));
+    let back = Duration::from_millis(1_200 + rng.below(10_000));
+    match rng.below(10) {
+        0..2 => Fault::Cut { a: server, b: other, lasting },
+        2..4 => Fault::Reset { a: server, b: other },
+        4..6 => Fault::Pause { server, lasting },
+        6..8 => Fault::Crash { server, back, same: rng.chance(1, 2) },
+        _ => Fault::Leave { server, back },
+    }
+}
+
+struct Members {
+    oracle: Oracle,
+    watchers: Vec<Watcher>,
+}
+
+impl Members {
+    fn new(servers: usize, plan: Plan) -> Self {
+        let watchers = (0..WATCHERS).map(|_| Watcher::default()).collect();
+        Self { oracle: Oracle::new(servers, plan, WATCHERS), watchers }
+    }
+
+    /// All are there, and everybody sees them, and nobody else.
+    fn converged(&self, sim: &mut Sim, when: &str) {
+        if let Some(gone) = (0..sim.settings().servers).find(|&server| sim.node(server).is_none()) {
+            return sim.fail(format!("server {gone} is not there {when}"));
+        }
+        self.oracle.converged(sim, when);
+    }
+
+    /// Joining a circuit one is in already is no event (P10).
+    fn join_again(&self, sim: &mut Sim) {
+        for server in 0..sim.settings().servers {
+            let other = (server + 1) % sim.settings().servers;
+            let target = Target { addr: sim.server_addr(other), expect: None };
+            sim.command(server, |node, now| node.join(now, target));
+        }
+    }
+
+    /// What a subscriber was told otherwise than it was, or not yet.
+    fn lagging(&self, sim: &Sim) -> Option<String> {
+        self.watchers.iter().find_map(|watcher| watcher.compare(sim, &self.oracle))
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let mut figures = self.oracle.figures();
+        let heard = self.watchers.iter().map(Watcher::heard).sum();
+        figures.push(Figure::count("events that subscribers received", heard));
+        figures
+    }
+}
+
+impl App for Members {
+    fn start(&mut self, sim: &mut Sim) {
+        // Before anything goes wrong everybody sees everybody.
+        self.converged(sim, "after the boot");
+        for client in 0..WATCHERS {
+            self.watchers[client].start(sim, client);
+        }
+    }
+
+    fn event(&mut self, sim: &mut Sim, client: ClientIndex, event: Event) {
+        self.watchers[client].event(sim, client, event);
+    }
+
+    fn member(&mut self, sim: &mut Sim, server: ServerIndex, life: u32, event: member::Event) {
+        self.oracle.event(sim, server, life, event);
+    }
+
+    fn acted(&mut self, sim: &mut Sim, server: ServerIndex) {
+        self.oracle.acted(sim, server);
+    }
+}

@@ -1,0 +1,175 @@
+//! The graph of who hears whom: whether it holds together, and how well.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use circuit_core::{
+    Rng, ServerId,
+    membership::{Opinion, rings::RINGS},
+};
+
+use super::{FOR_GOOD, Options, churn, cluster::Cluster, seconds};
+use crate::{Bar, Figure, Report, ServerIndex, Sim, faults::Fault};
+
+const BEGIN: u64 = 30;
+
+/// Who hears whom, by number.
+struct Graph(Vec<Vec<usize>>);
+
+impl Graph {
+    /// Of all that are alive: an edge wherever one hears the other.
+    fn of(sim: &Sim) -> Self {
+        let nodes: Vec<_> = (0..sim.settings().servers).filter_map(|server| sim.node(server)).collect();
+        let numbers: BTreeMap<ServerId, usize> =
+            nodes.iter().enumerate().map(|(number, node)| (node.id(), number)).collect();
+        let mut next = vec![BTreeSet::new(); nodes.len()];
+        for (number, node) in nodes.iter().enumerate() {
+            let heard = node.membership().observed().filter(|(_, opinion)| *opinion == Opinion::Up);
+            for other in heard.filter_map(|(id, _)| numbers.get(&id).copied()) {
+                next[number].insert(other);
+                next[other].insert(number);
+            }
+        }
+        Self(next.into_iter().map(Vec::from_iter).collect())
+    }
+
+    /// How many parts do not hear of each other.
+    fn components(&self) -> usize {
+        let (mut seen, mut count) = (vec![false; self.0.len()], 0);
+        for first in 0..self.0.len() {
+            let mut ahead = vec![first];
+            count += usize::from(!seen[first]);
+            while let Some(one) = ahead.pop() {
+                if !std::mem::replace(&mut seen[one], true) {
+                    ahead.extend(self.0[one].iter().filter(|&&other| !seen[other]));
+                }
+            }
+        }
+        count
+    }
+
+    /// The second eigenvalue of its adjacency, over that of the best expander
+    /// there is of the degree that rings make (Alon and Boppana).
+    fn expansion(&self, rng: &mut Rng) -> f64 {
+        const STEPS: usize = 150;
+        let degree = 2.0 * RINGS as f64;
+        let (_, first) = self.iterate(rng, STEPS, degree, None);
+        let (second, _) = self.iterate(rng, STEPS, degree, Some(&first));
+        second / (2.0 * (degree - 1.0).sqrt())
+    }
+
+    /// The largest eigenvalue and its vector, or the largest besides that of
+    /// `not`. As much is added to all of them as makes none negative.
+    fn iterate(&self, rng: &mut Rng, steps: usize, shift: f64, not: Option<&[f64]>) -> (f64, Vec<f64>) {
+        let mut vector: Vec<f64> = self.0.iter().map(|_| rng.below(1 << 20) as f64 - f64::from(1 << 19)).collect();
+        let mut value = 0.0;
+        for _ in 0..steps {
+            if let Some(not) = not {
+                let along: f64 = vector.iter().zip(not).map(|(a, b)| a * b).sum();
+                vector.iter_mut().zip(not).for_each(|(a, b)| *a -= along * b);
+            }
+            let length = vector.iter().map(|a| a * a).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
+            vector.iter_mut().for_each(|a| *a /= length);
+            let next: Vec<f64> = self
+                .0
+                .iter()
+                .zip(&vector)
+                .map(|(row, own)| row.iter().map(|&other| vector[other]).sum::<f64>() + shift * own)
+                .collect();
+            value = next.iter().zip(&vector).map(|(a, b)| a * b).sum::<f64>() - shift;
+            vector = next;
+        }
+        let length = vector.iter().map(|a| a * a).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
+        vector.iter_mut().for_each(|a| *a /= length);
+        (value, vector)
+    }
+}
+
+/// The overlay is looked at every second, at rest and in churn.
+pub(super) fn expander(options: &Options) -> Report {
+    const AUDITS: u64 = 10;
+    let nodes = options.nodes.unwrap_or(1_000);
+    let mut rng = Rng::from_number(options.seed).fork("expander");
+    let plan = churn::plan(&mut rng, nodes, Duration::from_secs(60), seconds(BEGIN), seconds(BEGIN + 2 * AUDITS));
+    let mut cluster = Cluster::new(options, nodes, &plan);
+    let mut audit = |name: &str, from: u64, bar: f64| {
+        let (mut worst, mut parts) = (0.0_f64, 1);
+        for second in 0..AUDITS {
+            cluster.world.run_until(seconds(from + second));
+            let graph = Graph::of(&cluster.world.sim);
+            worst = worst.max(graph.expansion(&mut rng));
+            parts = parts.max(graph.components());
+        }
+        let name = format!("second eigenvalue over 2*sqrt(d-1), {name}");
+        cluster.figures.push(Figure::new(name, worst, Bar::AtMost(bar)));
+        parts
+    };
+    let at_rest = audit("at rest", BEGIN - AUDITS, 1.05);
+    let in_churn = audit("in churn", BEGIN + AUDITS, 1.3);
+    let degree = cluster.world.app.degree as f64;
+    cluster.figures.push(Figure::new("degree", degree, Bar::AtMost(4.0 * RINGS as f64)));
+    cluster.figures.push(Figure::new("components at rest", at_rest as f64, Bar::AtMost(1.0)));
+    cluster.figures.push(Figure::count("components in churn, at most", in_churn as u64));
+    cluster.until_agreed(Duration::from_secs(600));
+    cluster.report()
+}
+
+/// Most servers die at once. Who is left finds together, and hears of each
+/// other.
+pub(super) fn massacre(options: &Options) -> Report {
+    const TELL: u64 = 5;
+    let nodes = options.nodes.unwrap_or(10_000);
+    let share = [10, 50, 80, 90, 99][options.seed as usize % 5];
+    let mut rng = Rng::from_number(options.seed).fork("massacre");
+    let mut all: Vec<ServerIndex> = (0..nodes).collect();
+    for last in (1..nodes).rev() {
+        all.swap(last, rng.below(last as u64 + 1) as usize);
+    }
+    let (dead, left) = all.split_at((nodes * share / 100).min(nodes - 3));
+    let teller = left[0];
+    let dies = |&server: &ServerIndex| (seconds(BEGIN), Fault::Crash { server, back: FOR_GOOD, same: false });
+    let mut plan: Vec<_> = dead.iter().map(dies).collect();
+    plan.push((seconds(BEGIN + TELL), Fault::Leave { server: teller, back: FOR_GOOD }));
+    let mut cluster = Cluster::new(options, nodes, &plan);
+    cluster.world.run_until(seconds(BEGIN + 1));
+    let id = cluster.world.sim.server_id(teller);
+    cluster.world.run_until(seconds(BEGIN + 10));
+    let heard = |sim: &Sim, server: &&ServerIndex| {
+        sim.node(**server).is_some_and(|node| node.membership().view().live(id).is_none())
+    };
+    let reached = left[1..].iter().filter(|server| heard(&cluster.world.sim, server)).count() as f64;
+    let part = reached / (left.len() - 1) as f64;
+    if share <= 80 {
+        cluster.figures.push(Figure::new("heard of a leave 10 s after", part, Bar::AtLeast(0.999)));
+    }
+    let rest = Duration::from_secs(20);
+    let whole = cluster.until(Duration::from_secs(120), |sim| sim.differ().is_none());
+    let whole = whole.map(|took| took + Duration::from_secs(10)).filter(|took| *took <= rest + rest);
+    cluster.figures.push(Figure::seconds("survivors are one, and see each other", whole, Bar::AtMost(30.0)));
+    let parts = Graph::of(&cluster.world.sim).components();
+    cluster.figures.push(Figure::new("components of survivors", parts as f64, Bar::AtMost(1.0)));
+    cluster.report()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_counted_and_a_complete_graph_expands() {
+        let complete = |from: usize, to: usize| {
+            (from..to).map(move |one| (from..to).filter(|&other| other != one).collect::<Vec<_>>())
+        };
+        assert_eq!(Graph(complete(0, 11).collect()).components(), 1);
+        let two = Graph(complete(0, 11).chain(complete(11, 22)).collect());
+        assert_eq!(two.components(), 2);
+        let mut rng = Rng::from_number(1);
+        // All but one of its eigenvalues are -1; of two such graphs two are 10.
+        let one = Graph(complete(0, 11).collect()).expansion(&mut rng) * 6.0;
+        assert!((one + 1.0).abs() < 0.01, "{one}");
+        let apart = two.expansion(&mut rng) * 6.0;
+        assert!((apart - 10.0).abs() < 0.01, "{apart}");
+    }
+}

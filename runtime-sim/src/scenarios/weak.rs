@@ -1,0 +1,148 @@
+//! Networks that are bad rather than broken.
+
+use std::time::Duration;
+
+use circuit_core::{Instant, Path, wire::op::Op};
+
+use super::{Options, cluster::Cluster, seconds};
+use crate::{
+    Bar, Figure, Report, ServerIndex,
+    faults::{ALWAYS, Fault, Hosts, Plan},
+    oracle::Log,
+};
+
+/// By now all servers have found each other, and it begins.
+const BEGIN: u64 = 20;
+/// Whoever is bad is to be out within this.
+const OUT: Duration = Duration::from_secs(20);
+/// For so long it is looked what becomes of them.
+const LOOK: u64 = 300;
+
+/// Which servers are bad: one in a hundred, spread.
+fn bad(nodes: usize) -> Vec<ServerIndex> {
+    let bad = (nodes / 100).max(1);
+    (0..bad).map(|one| (2 * one + 1) * nodes / bad / 2).collect()
+}
+
+/// How often the first server, which is well, has seen a server join.
+fn admitted(cluster: &Cluster, subject: ServerIndex) -> u64 {
+    let (sim, oracle) = (&cluster.world.sim, &cluster.world.app.oracle);
+    let events = oracle.log(0, sim.life(0)).map(Log::events).unwrap_or_default();
+    let id = sim.server_id(subject);
+    events.iter().filter(|event| event.joined && event.id == id).count() as u64
+}
+
+/// Some lose all that comes to them, for 20 s, again and again.
+pub(super) fn flipflop(options: &Options) -> Report {
+    const PERIOD: Duration = Duration::from_secs(40);
+    let nodes = options.nodes.unwrap_or(1_000);
+    let bad = bad(nodes);
+    let mut plan = Plan::new();
+    let mut at = seconds(BEGIN);
+    while at < seconds(BEGIN + LOOK) {
+        plan.extend(bad.iter().map(|&server| (at, deaf(server))));
+        at += PERIOD;
+    }
+    let mut cluster = Cluster::new(options, nodes, &plan);
+    let out = until_out(&mut cluster, &bad);
+    cluster.figures.push(Figure::seconds("all are out", out, Bar::AtMost(OUT.as_secs_f64())));
+    cluster.world.run_until(seconds(BEGIN + LOOK));
+    let most = bad.iter().map(|&server| admitted(&cluster, server)).max();
+    let again = most.unwrap_or(1).saturating_sub(1);
+    cluster.figures.push(Figure::new("times that one was let in again", again as f64, Bar::AtMost(1.0)));
+    healthy_stayed(cluster, &bad)
+}
+
+fn deaf(server: ServerIndex) -> Fault {
+    let (from, to, lasting) = (Hosts::ALL, Hosts::one(server), Duration::from_secs(20));
+    Fault::Weak { from, to, loss: ALWAYS, slow: Duration::ZERO, lasting }
+}
+
+/// Some lose four in five of the packets that they send.
+pub(super) fn lossy(options: &Options) -> Report {
+    let nodes = options.nodes.unwrap_or(1_000);
+    let bad = bad(nodes);
+    let (to, lasting) = (Hosts::ALL, Duration::from_secs(LOOK));
+    let mute = |&server: &ServerIndex| {
+        let fault = Fault::Weak { from: Hosts::one(server), to, loss: 800, slow: Duration::ZERO, lasting };
+        (seconds(BEGIN), fault)
+    };
+    let plan = bad.iter().map(mute).collect();
+    let mut cluster = Cluster::new(options, nodes, &plan);
+    let out = until_out(&mut cluster, &bad);
+    cluster.figures.push(Figure::seconds("all are out", out, Bar::AtMost(OUT.as_secs_f64())));
+    let all = |cluster: &Cluster| bad.iter().map(|&server| admitted(cluster, server)).sum::<u64>();
+    let before = all(&cluster);
+    cluster.world.run_until(seconds(BEGIN + LOOK));
+    let again = all(&cluster) - before;
+    cluster.figures.push(Figure::none("times that one was let in again", again));
+    healthy_stayed(cluster, &bad)
+}
+
+/// Until no healthy server sees a bad one.
+fn until_out(cluster: &mut Cluster, bad: &[ServerIndex]) -> Option<Duration> {
+    cluster.world.run_until(seconds(BEGIN));
+    cluster.until(3 * OUT, |sim| {
+        let ids: Vec<_> = bad.iter().map(|&server| sim.server_id(server)).collect();
+        let healthy = (0..sim.settings().servers).filter(|server| !bad.contains(server));
+        healthy.filter_map(|server| sim.node(server)).all(|node| {
+            let view = node.membership().view();
+            ids.iter().all(|&id| view.live(id).is_none())
+        })
+    })
+}
+
+/// Nobody was removed who was well; and at last all are there.
+fn healthy_stayed(mut cluster: Cluster, bad: &[ServerIndex]) -> Report {
+    let lost = cluster.world.app.oracle.lost(|server| !bad.contains(&server));
+    cluster.figures.push(Figure::none("leaves of healthy servers, seen by healthy ones", lost));
+    cluster.until_agreed(Duration::from_secs(600));
+    cluster.report()
+}
+
+/// Two data centres, 300 ms from each other, and a link that loses one packet in
+/// a hundred.
+pub(super) fn wan(options: &Options) -> Report {
+    let nodes = options.nodes.unwrap_or(200);
+    let (here, there) = (Hosts::below(nodes / 2), Hosts::from(nodes / 2));
+    let lasting = Duration::from_secs(600);
+    let far = |from, to| {
+        let fault = Fault::Weak { from, to, loss: 10, slow: Duration::from_millis(300), lasting };
+        (Instant::ZERO, fault)
+    };
+    let plan = vec![far(here, there), far(there, here)];
+    let mut cluster = Cluster::new(options, nodes, &plan);
+    let full = cluster.until_agreed(Duration::from_secs(60));
+    cluster.figures.push(Figure::seconds("all see all", full, Bar::AtMost(15.0)));
+    cluster.world.run_until(seconds(590));
+    cluster.report_none_lost()
+}
+
+/// Two servers cannot reach each other, and a client of one calls elements of
+/// the other.
+pub(super) fn blackhole(options: &Options) -> Report {
+    const EVERY: Duration = Duration::from_secs(1);
+    let nodes = options.nodes.unwrap_or(100);
+    let plan = vec![(seconds(BEGIN), Fault::Cut { a: 0, b: 1, lasting: Duration::from_secs(LOOK) })];
+    let mut settings = Cluster::settings(options, nodes);
+    settings.clients = 1;
+    let mut cluster = Cluster::with(options, settings, &plan);
+    cluster.world.run_until(seconds(BEGIN));
+    let before = cluster.world.app.oracle.count();
+    let mut asked = 0;
+    while cluster.now() < seconds(BEGIN + LOOK) && !cluster.world.has_failed() {
+        let sim = &mut cluster.world.sim;
+        let (call, host) = (sim.call_id(), sim.server_id(1));
+        sim.client(0, |client, now| client.call(now, call, host, Op::Peek(Path::root()).into()));
+        asked += 1;
+        cluster.world.run_until(cluster.now() + EVERY);
+    }
+    let (right, open) = (cluster.world.app.answered, cluster.world.sim.open_calls(0) as u64);
+    let events = cluster.world.app.oracle.count() - before;
+    cluster.figures.push(Figure::count("calls to a server that cannot be reached directly", asked));
+    cluster.figures.push(Figure::none("of these not answered as they should be", asked - right));
+    cluster.figures.push(Figure::none("calls that are still open", open));
+    cluster.figures.push(Figure::none("events while they are cut off from each other", events));
+    cluster.world.run_until(seconds(BEGIN + LOOK + 60));
+    cluster.report_none_lost()
+}

@@ -1,0 +1,56 @@
+//! What clients do in a world, a kind of element each, and what must hold of
+//! it.
+//!
+//! A work has some clients to itself. They begin things at random until they
+//! are told to stop; in the end everything must be answered, and what was heard
+//! must agree with a model.
+
+mod anchors;
+mod job;
+mod processes;
+mod selects;
+mod watcher;
+
+use std::ops::Range;
+
+use circuit_core::client::Event;
+
+use crate::{ClientIndex, Figure, ServerIndex, Sim};
+pub(crate) use anchors::{Anchors, is_no_fault};
+pub(crate) use job::{Job, Kind, Step, TERM};
+pub(crate) use processes::Processes;
+pub(crate) use selects::Selects;
+pub(crate) use watcher::Watcher;
+
+/// With this a client is woken to begin something.
+const ACT: u64 = u64::MAX;
+
+/// What some clients do.
+pub(crate) trait Work {
+    /// Its clients.
+    fn clients(&self) -> Range<ClientIndex>;
+    /// The world is ready.
+    fn start(&mut self, sim: &mut Sim);
+    /// One of its clients says something.
+    fn event(&mut self, sim: &mut Sim, client: ClientIndex, event: Event);
+    /// It is the time that one of its clients asked for, with this number.
+    fn wake(&mut self, sim: &mut Sim, client: ClientIndex, token: u64);
+    /// One of its clients was killed, and another took its place.
+    fn replaced(&mut self, sim: &mut Sim, client: ClientIndex);
+    /// A server was killed, or has left.
+    fn crashed(&mut self, _: &mut Sim, _: ServerIndex) {}
+    /// Nothing more is begun, and what is open is to end.
+    fn stop(&mut self, sim: &mut Sim);
+    /// All is healed, and what is left is taken out.
+    fn drain(&mut self, _: &mut Sim) {}
+    /// Everything was answered, and all of it agrees.
+    fn balance(&self, sim: &mut Sim);
+    /// What was counted.
+    fn figures(&self) -> Vec<Figure>;
+}
+
+/// Somewhere in a world.
+fn any_server(sim: &mut Sim) -> ServerIndex {
+    let servers = sim.settings().servers as u64;
+    sim.rng().below(servers) as usize
+}

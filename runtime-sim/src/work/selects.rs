@@ -1,0 +1,389 @@
+//! Clients that select among channels of several servers, with plain senders
+//! and receivers among them.
+//!
+//! Every message says for which channel it was meant, and which clause that was
+//! for. Nothing may come out of another channel, twice, or from a sender who was
+//! told that it failed; and what was accepted or delivered must have come out.
+
+use std::{collections::BTreeMap, ops::Range, time::Duration};
+
+use bytes::Bytes;
+use circuit_core::{
+    AnchorPath, Error, ErrorKind, Path, ServerId,
+    client::{CallId, Event, Request},
+    codec,
+    wire::op::{Choice, Clause, Op, Reply, SelectSpec},
+};
+
+use super::{ACT, Work, any_server};
+use crate::{ClientIndex, Figure, ServerIndex, Sim};
+
+/// Channels of each server.
+const CHANNELS: u64 = 2;
+/// With this a client is woken to take out what is left.
+const DRAIN: u64 = ACT - 1;
+/// What one client has under way.
+const OPEN: usize = 4;
+
+/// A channel, as long as its server has its identity.
+type Place = (ServerId, u64);
+
+#[derive(Debug)]
+enum Doing {
+    Make,
+    Send(u32),
+    Recv {
+        from: Place,
+        got: Vec<u8>,
+        ended: bool,
+        draining: bool,
+    },
+    /// A select is made, waited for, or removed.
+    Select(u64, Step),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Make,
+    Wait,
+    Scrub,
+}
+
+#[derive(Debug)]
+struct Selected {
+    client: ClientIndex,
+    host: ServerId,
+    path: Path,
+    /// Which way each clause goes, and where; none is a time or the default.
+    clauses: Vec<(bool, Option<Place>)>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Message {
+    to: Option<Place>,
+    sent: Option<Result<Reply, ErrorKind>>,
+    taken: u32,
+    perhaps: u32,
+}
+
+/// Clients that select.
+#[derive(Debug)]
+pub(crate) struct Selects {
+    clients: Range<ClientIndex>,
+    open: BTreeMap<CallId, (ClientIndex, Doing)>,
+    selects: BTreeMap<u64, Selected>,
+    messages: Vec<Message>,
+    /// Servers that died, and all that they held with them.
+    died: Vec<ServerId>,
+    answers: BTreeMap<String, u64>,
+    next: u64,
+    stopped: bool,
+}
+
+impl Selects {
+    pub(crate) fn new(clients: Range<ClientIndex>) -> Self {
+        let (open, selects, messages, died, answers) = Default::default();
+        Self { clients, open, selects, messages, died, answers, next: 0, stopped: false }
+    }
+
+    fn ask(&mut self, sim: &mut Sim, client: ClientIndex, host: ServerId, op: Op, input: Option<Bytes>, doing: Doing) {
+        let call = sim.call_id();
+        self.open.insert(call, (client, doing));
+        let request = Request { op, deadline: None, input };
+        sim.client(client, |client, now| client.call(now, call, host, request));
+    }
+
+    fn any_place(sim: &mut Sim) -> Place {
+        let server = any_server(sim);
+        (sim.server_id(server), sim.rng().below(CHANNELS))
+    }
+
+    /// A message for a channel: what it holds.
+    fn message(&mut self, to: Place) -> (u32, Bytes) {
+        let number = self.messages.len() as u32;
+        self.messages.push(Message { to: Some(to), ..Message::default() });
+        (number, number.to_le_bytes().to_vec().into())
+    }
+
+    fn send(&mut self, sim: &mut Sim, client: ClientIndex, to: Place, at: (ServerId, Path)) {
+        let (number, text) = self.message(to);
+        let (host, path) = at;
+        self.ask(sim, client, host, Op::Send { path, try_only: false }, Some(text), Doing::Send(number));
+    }
+
+    fn recv(&mut self, sim: &mut Sim, client: ClientIndex, from: Place, at: (ServerId, Path), draining: bool) {
+        let (host, path) = at;
+        let doing = Doing::Recv { from, got: Vec::new(), ended: false, draining };
+        self.ask(sim, client, host, Op::Recv { path, try_only: draining }, None, doing);
+    }
+
+    fn make_channel(&mut self, sim: &mut Sim, client: ClientIndex, (host, channel): Place) {
+        let cap = [0, 0, 1, 3][sim.rng().below(4) as usize];
+        self.ask(sim, client, host, Op::MakeChan { path: path_of(channel), cap }, None, Doing::Make);
+    }
+
+    fn make_select(&mut self, sim: &mut Sim, client: ClientIndex) {
+        self.next += 1;
+        let (number, server) = (self.next, any_server(sim));
+        let mut selected = Selected {
+            client,
+            host: sim.server_id(server),
+            path: format!("select/{number}").parse().unwrap_or_default(),
+            clauses: Vec::new(),
+        };
+        let mut clauses = Vec::new();
+        for _ in 0..1 + sim.rng().below(3) {
+            let place = Self::any_place(sim);
+            let anchor = AnchorPath { server: place.0, path: path_of(place.1) };
+            let sends = sim.rng().chance(1, 2);
+            selected.clauses.push((sends, Some(place)));
+            clauses.push(if sends { Choice::Send(anchor) } else { Choice::Recv(anchor) });
+        }
+        match sim.rng().below(6) {
+            0 => clauses.push(Choice::Default),
+            1 => clauses.push(Choice::After(sim.rng().below(4_000_000))),
+            _ => {}
+        }
+        selected.clauses.resize(clauses.len(), (false, None));
+        let clauses = clauses.into_iter().map(|choice| Clause { name: String::new(), choice }).collect();
+        let mut spec = Vec::new();
+        codec::encode(&SelectSpec { clauses }, &mut spec);
+        let (host, op) = (selected.host, Op::MakeSelect(selected.path.clone()));
+        self.selects.insert(number, selected);
+        self.ask(sim, client, host, op, Some(spec.into()), Doing::Select(number, Step::Make));
+    }
+
+    fn step(&mut self, sim: &mut Sim, number: u64, step: Step) {
+        let Some(Selected { client, host, path, .. }) = self.selects.get(&number) else { return };
+        let (client, host, path) = (*client, *host, path.clone());
+        let op = if step == Step::Wait { Op::Wait(path) } else { Op::Scrub { path, kill: false } };
+        self.ask(sim, client, host, op, None, Doing::Select(number, step));
+    }
+
+    fn select_answered(&mut self, sim: &mut Sim, number: u64, step: Step, result: &Result<Reply, Error>) {
+        match (step, result) {
+            (Step::Make, Ok(Reply::Done)) if !self.stopped => self.step(sim, number, Step::Wait),
+            (Step::Wait, Ok(Reply::Chosen(chosen))) => {
+                let Some(selected) = self.selects.get(&number) else { return };
+                let Some(&(sends, place)) = selected.clauses.get(chosen.clause as usize) else {
+                    return sim.fail(format!("a clause that is none: {chosen:?} of {selected:?}"));
+                };
+                let (client, at) = (selected.client, (selected.host, selected.path.clone()));
+                match place {
+                    Some(place) if sends => self.send(sim, client, place, at),
+                    Some(place) => self.recv(sim, client, place, at, false),
+                    None => self.step(sim, number, Step::Scrub),
+                }
+            }
+            // Whether it is gone is looked at in the end, for all.
+            (Step::Scrub, _) => {}
+            // Half made, or forgotten: it is removed, if it is there.
+            (_, Err(_)) => self.step(sim, number, Step::Scrub),
+            (Step::Make, Ok(Reply::Done)) => self.step(sim, number, Step::Scrub),
+            (_, Ok(other)) => sim.fail(format!("{step:?} of a select was answered {other:?}")),
+        }
+    }
+
+    /// A receiver acknowledged a message, and heard this of it, or nothing.
+    fn received(&mut self, sim: &mut Sim, from: Place, got: &[u8], answer: Option<&Result<Reply, Error>>) {
+        let number = got.first_chunk().map_or(u32::MAX, |number| u32::from_le_bytes(*number));
+        let Some(message) = self.messages.get_mut(number as usize).filter(|_| got.len() == 4) else {
+            return sim.fail(format!("{got:?} came out of {from:?}, which nobody sent"));
+        };
+        if message.to != Some(from) {
+            let words = format!("message {number} for {:?} came out of {from:?}", message.to);
+            return sim.fail(words);
+        }
+        match answer {
+            Some(Ok(Reply::Received { .. })) => message.taken += 1,
+            None => message.perhaps += 1,
+            Some(Err(error)) if error.kind == ErrorKind::Unknown => message.perhaps += 1,
+            Some(_) => {}
+        }
+        if message.taken > 1 {
+            sim.fail(format!("message {number} was acknowledged twice"));
+        }
+    }
+
+    fn answered(&mut self, sim: &mut Sim, call: CallId, result: &Result<Reply, Error>) {
+        let Some((client, doing)) = self.open.remove(&call) else { return };
+        let what = match &doing {
+            Doing::Make => "make".to_owned(),
+            Doing::Send(_) => "send".to_owned(),
+            Doing::Recv { .. } => "recv".to_owned(),
+            Doing::Select(_, step) => format!("select {step:?}"),
+        };
+        let outcome = result.as_ref().map_or_else(|error| format!("{:?}", error.kind), |_| "done".to_owned());
+        *self.answers.entry(format!("selects: {what} {outcome}")).or_default() += 1;
+        match doing {
+            Doing::Make => {}
+            Doing::Send(number) => {
+                if let Some(message) = self.messages.get_mut(number as usize) {
+                    message.sent = Some(result.clone().map_err(|error| error.kind));
+                }
+            }
+            Doing::Recv { from, got, ended, draining } => {
+                if result.is_ok() && !ended {
+                    return sim.fail(format!("{call:?} was answered {result:?} before its message had ended"));
+                }
+                if ended {
+                    self.received(sim, from, &got, Some(result));
+                }
+                if draining && result.is_ok() {
+                    self.recv(sim, client, from, (from.0, path_of(from.1)), true);
+                }
+            }
+            Doing::Select(number, step) => self.select_answered(sim, number, step, result),
+        }
+    }
+
+    /// Whether anything that a message depends on has died.
+    fn has_died(&self, message: &Message) -> bool {
+        message.to.is_none_or(|(server, _)| self.died.contains(&server))
+    }
+}
+
+fn path_of(channel: u64) -> Path {
+    format!("s/{channel}").parse().unwrap_or_default()
+}
+
+impl Work for Selects {
+    fn clients(&self) -> Range<ClientIndex> {
+        self.clients.clone()
+    }
+
+    fn start(&mut self, sim: &mut Sim) {
+        for server in 0..sim.settings().servers {
+            for channel in 0..CHANNELS {
+                let place = (sim.server_id(server), channel);
+                self.make_channel(sim, self.clients.start, place);
+            }
+        }
+        for client in self.clients() {
+            sim.wake_after(client, Duration::from_millis(500), ACT);
+        }
+    }
+
+    fn event(&mut self, sim: &mut Sim, client: ClientIndex, event: Event) {
+        match event {
+            Event::Data { call, bytes, end, .. } => {
+                if let Some((_, Doing::Recv { got, ended, .. })) = self.open.get_mut(&call) {
+                    got.extend_from_slice(&bytes);
+                    *ended |= end;
+                    sim.client(client, |client, now| client.consumed(now, call, bytes.len(), end));
+                }
+            }
+            Event::Answer { call, result } => self.answered(sim, call, &result),
+            _ => {}
+        }
+    }
+
+    fn wake(&mut self, sim: &mut Sim, client: ClientIndex, token: u64) {
+        if token == DRAIN {
+            return self.empty(sim);
+        }
+        if self.stopped {
+            return;
+        }
+        let next = Duration::from_millis(sim.rng().below(300));
+        sim.wake_after(client, next, ACT);
+        let mine: Vec<CallId> = self.open.iter().filter(|(_, (of, _))| *of == client).map(|(&call, _)| call).collect();
+        let place = Self::any_place(sim);
+        let at = (place.0, path_of(place.1));
+        match sim.rng().below(12) {
+            _ if mine.len() >= OPEN => {
+                let call = mine[sim.rng().below(mine.len() as u64) as usize];
+                if sim.rng().chance(1, 6) {
+                    sim.client(client, |client, now| client.cancel(now, call));
+                }
+            }
+            0 => self.make_channel(sim, client, place),
+            1..3 => self.send(sim, client, place, at),
+            3..5 => self.recv(sim, client, place, at, false),
+            _ => self.make_select(sim, client),
+        }
+    }
+
+    fn replaced(&mut self, sim: &mut Sim, client: ClientIndex) {
+        let (mine, others): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut self.open).into_iter().partition(|(_, (of, _))| *of == client);
+        self.open = others;
+        for (_, doing) in mine.into_values() {
+            if let Doing::Recv { from, got, ended: true, .. } = doing {
+                self.received(sim, from, &got, None);
+            }
+        }
+        // Its selects are still there, and nobody will remove them but this.
+        let left: Vec<u64> = self.selects.iter().filter(|(_, of)| of.client == client).map(|(&id, _)| id).collect();
+        for number in left {
+            self.step(sim, number, Step::Scrub);
+        }
+        sim.wake_after(client, Duration::from_millis(100), ACT);
+    }
+
+    fn crashed(&mut self, sim: &mut Sim, server: ServerIndex) {
+        self.died.push(sim.server_id(server));
+    }
+
+    fn stop(&mut self, sim: &mut Sim) {
+        self.stopped = true;
+        for (&call, (client, _)) in &self.open {
+            sim.client(*client, |client, now| client.cancel(now, call));
+        }
+        self.remove_all(sim);
+    }
+
+    fn drain(&mut self, sim: &mut Sim) {
+        self.remove_all(sim);
+        // What they held is back in its channel soon.
+        sim.wake_after(self.clients.start, Duration::from_secs(10), DRAIN);
+    }
+
+    fn balance(&self, sim: &mut Sim) {
+        self.check(sim);
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        self.answers.iter().map(|(what, count)| Figure::count(what.clone(), *count)).collect()
+    }
+}
+
+impl Selects {
+    /// Removes every select that may still be there: of some nobody knows.
+    fn remove_all(&mut self, sim: &mut Sim) {
+        for number in self.selects.keys().copied().collect::<Vec<_>>() {
+            self.step(sim, number, Step::Scrub);
+        }
+    }
+
+    /// Takes out what is left in the channels.
+    fn empty(&mut self, sim: &mut Sim) {
+        for server in 0..sim.settings().servers {
+            for channel in 0..CHANNELS {
+                let place = (sim.server_id(server), channel);
+                self.recv(sim, self.clients.start, place, (place.0, path_of(channel)), true);
+            }
+        }
+    }
+
+    /// Everything was answered, and all messages are where they should be.
+    fn check(&self, sim: &mut Sim) {
+        if let Some((call, doing)) = self.open.iter().next() {
+            return sim.fail(format!("{call:?} was never answered: {doing:?}"));
+        }
+        for (number, message) in self.messages.iter().enumerate() {
+            let gone = message.taken + message.perhaps;
+            let fault = match message.sent {
+                Some(Ok(Reply::Accepted)) if gone == 0 && !self.has_died(message) => "accepted, and lost",
+                Some(Ok(Reply::Delivered)) if gone == 0 && !self.has_died(message) => {
+                    "delivered, and nobody acknowledged it"
+                }
+                Some(Err(kind)) if kind != ErrorKind::Unknown && message.taken > 0 => {
+                    "said to have failed, and acknowledged"
+                }
+                _ => continue,
+            };
+            return sim.fail(format!("message {number} was {fault}: {message:?}"));
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The machine of a server: its processes, which are scripts.
+
+use std::time::Duration;
+
+use circuit_core::{
+    effect::{Effect, EffectEvent},
+    elements::ElementId,
+    node::Input,
+};
+
+use super::{Happening, ServerIndex, Sim};
+use crate::faults::Fault;
+
+/// What is wrong with a machine, each for as many faults as brought it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ails {
+    spawning: i32,
+    pub(super) disk: i32,
+    /// Its server is of another version.
+    pub(super) version: i32,
+}
+
+/// How long an operating system takes for anything.
+const TAKES: Duration = Duration::from_micros(500);
+
+impl Sim {
+    /// The processes of a server that run, and whether nobody watches them.
+    pub fn running(&self, server: ServerIndex) -> impl Iterator<Item = (ElementId, bool)> {
+        self.servers[server].scripts.running()
+    }
+
+    /// A machine ails from now on, or by `count` less.
+    pub(super) fn ail(&mut self, fault: Fault, count: i32) {
+        if count > 0 {
+            self.schedule(self.now + fault.lasting(), Happening::Over(fault));
+        }
+        match fault {
+            Fault::NoSpawn { server, .. } => {
+                let ails = &mut self.servers[server].ails;
+                ails.spawning += count;
+                let full = ails.spawning > 0;
+                self.servers[server].scripts.full = full;
+            }
+            Fault::FullDisk { server, .. } => self.servers[server].ails.disk += count,
+            Fault::Version { server, .. } => {
+                self.servers[server].ails.version += count;
+                self.crash(server);
+                self.schedule(self.now + TAKES, Happening::Restart(server, true));
+            }
+            _ => {}
+        }
+    }
+
+    /// A fault is over.
+    pub(super) fn over(&mut self, fault: Fault) {
+        match fault {
+            Fault::NoSpawn { .. } | Fault::FullDisk { .. } | Fault::Version { .. } => self.ail(fault, -1),
+            Fault::Datagrams { .. } => self.spoil(fault, -1),
+            _ => self.improve(fault),
+        }
+    }
+
+    /// Does what a server wants.
+    pub(super) fn perform(&mut self, server: ServerIndex, effect: Effect) {
+        let events = self.servers[server].scripts.perform(self.now, effect);
+        self.come_of(server, events);
+    }
+
+    /// A process may be due.
+    pub(super) fn machine(&mut self, server: ServerIndex, life: u32) {
+        if self.servers[server].life == life {
+            let events = self.servers[server].scripts.handle_timeout(self.now);
+            self.come_of(server, events);
+        }
+    }
+
+    fn come_of(&mut self, server: ServerIndex, events: Vec<EffectEvent>) {
+        let life = self.servers[server].life;
+        for event in events {
+            self.schedule(self.now + TAKES, Happening::Effect(server, life, Box::new(event)));
+        }
+        if let Some(due) = self.servers[server].scripts.poll_timeout().filter(|due| *due > self.now) {
+            self.schedule(due, Happening::Machine(server, life));
+        }
+    }
+
+    /// A server hears what came of an effect.
+    pub(super) fn effect(&mut self, server: ServerIndex, life: u32, event: &EffectEvent) {
+        if self.servers[server].life == life {
+            self.server_input(server, Input::Effect(event.clone()));
+        }
+    }
+}
