@@ -258,6 +258,7 @@ impl From<Exit> for ExitShape {
             Cause::Memory => "it used more memory than it may",
             Cause::Lost => "somebody else removed it",
             Cause::Keeper => "its keeper was killed",
+            Cause::Killed => "it was killed on its host, perhaps since it used more memory than it may",
         });
         Self { code, signal, core, why, started: time(exit.started), ended: time(exit.ended) }
     }

@@ -8,6 +8,7 @@
 mod engine;
 mod events;
 mod spec;
+mod streams;
 mod watch;
 
 use std::{

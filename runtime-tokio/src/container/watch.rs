@@ -2,14 +2,12 @@
 
 use std::{collections::VecDeque, io, pin::Pin, time::Duration};
 
-use bollard::container::LogOutput;
 use bytes::{Buf, Bytes};
 use circuit_core::{
     Error, ErrorKind,
     effect::ProcessEvent,
     wire::op::{Cause, How, Stdio},
 };
-use futures_util::StreamExt;
 use tokio::{
     io::AsyncWriteExt,
     sync::{mpsc, watch},
@@ -18,22 +16,22 @@ use tokio::{
 
 use super::{
     Job, Order, Teller,
-    engine::{Engine, Input, State, Written},
+    engine::{Engine, State},
     events::{RETRY, Subscription},
     spec,
+    streams::{Output, Stdin},
 };
 
 /// Signals that stop a process and let it go on: to a container they are done by
 /// its engine, which then tells of it.
 const STOP: i32 = 19;
 const CONT: i32 = 18;
+const KILL: i32 = 9;
 /// How the engine tells that a process was killed.
-const KILLED: i32 = 128 + 9;
+const KILLED: i32 = 128 + KILL;
 /// How often, and how far apart, an engine is asked again why.
 const ASKED: usize = 5;
 const APART: Duration = Duration::from_millis(100);
-/// Pieces up to this size are copied out of the buffer they came in.
-const SMALL: usize = 16 * 1024;
 
 /// Starts a container, and watches it until nothing of it is left.
 pub(super) async fn run(mut job: Job) {
@@ -91,6 +89,7 @@ async fn start(job: &mut Job, container: &str) -> Result<Watch, Error> {
         engine: job.engine.clone(),
         container: container.to_owned(),
         limited: job.spec.memory > 0,
+        killed: false,
         pid: state.pid,
         started_at: state.started_at,
         phase: Phase::Runs,
@@ -122,6 +121,8 @@ struct Watch {
     container: String,
     /// Whether its memory is.
     limited: bool,
+    /// Whether somebody has sent it the signal that kills.
+    killed: bool,
     pid: u32,
     started_at: String,
     phase: Phase,
@@ -146,73 +147,6 @@ struct Ending {
     done: Later<()>,
     /// Whether somebody waits to hear of it.
     told: bool,
-}
-
-struct Stdin {
-    input: Option<Input>,
-    unwritten: VecDeque<Bytes>,
-    close: bool,
-}
-
-/// One of its outputs. What comes is taken only as far as it may be given on, so
-/// that the engine waits, and then the container.
-struct Output {
-    stream: Option<Written>,
-    /// What has come and was not given on.
-    held: Bytes,
-    open: bool,
-    offset: u64,
-    until: u64,
-}
-
-impl Output {
-    fn new(stream: Written) -> Self {
-        Self { stream: Some(stream), held: Bytes::new(), open: true, offset: 0, until: 0 }
-    }
-
-    /// The next piece, if it may be read; nothing means that no more comes on
-    /// this stream.
-    async fn read(&mut self) -> Option<Bytes> {
-        let room = self.until.saturating_sub(self.offset);
-        if room == 0 {
-            return std::future::pending().await;
-        }
-        while self.held.is_empty() {
-            let Some(stream) = &mut self.stream else {
-                return std::future::pending().await;
-            };
-            match stream.next().await {
-                Some(Ok(LogOutput::StdOut { message } | LogOutput::StdErr { message })) => self.held = message,
-                // Only what was cut off is of another kind.
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => {
-                    self.stream = None;
-                    return None;
-                }
-            }
-        }
-        let count = self.held.len().min(usize::try_from(room).unwrap_or(usize::MAX));
-        let piece = self.held.split_to(count);
-        self.offset += count as u64;
-        Some(if count <= SMALL { Bytes::copy_from_slice(&piece) } else { piece })
-    }
-
-    /// Whether its stream is lost and all that came on it was given on.
-    fn is_cut(&self) -> bool {
-        self.open && self.stream.is_none() && self.held.is_empty()
-    }
-}
-
-impl Stdin {
-    async fn write(&mut self) -> io::Result<usize> {
-        match (&mut self.input, self.unwritten.front()) {
-            (Some(input), Some(bytes)) => match input.write(bytes).await {
-                Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-                other => other,
-            },
-            _ => std::future::pending().await,
-        }
-    }
 }
 
 impl Watch {
@@ -294,6 +228,7 @@ impl Watch {
             CONT if self.phase == Phase::Paused => self.engine.pause(&self.container, false).await,
             number => self.engine.signal(&self.container, number).await,
         };
+        self.killed |= number == KILL && done.is_ok();
         if let Err(error) = done {
             // It may have ended just now; then there is nobody to tell.
             tracing::debug!("signal {number} to {}: {error}", self.container);
@@ -351,14 +286,16 @@ impl Watch {
 
     /// How it ended, by its state.
     async fn how(&mut self, state: &State) -> How {
-        if self.limited && state.exit_code == KILLED && self.ran_out(state.out_of_memory).await {
-            self.say(ProcessEvent::Explained { cause: Cause::Memory }).await;
+        if self.limited && !self.killed && state.exit_code == KILLED {
+            let known = self.ran_out(state.out_of_memory).await;
+            let cause = if known { Cause::Memory } else { Cause::Killed };
+            self.say(ProcessEvent::Explained { cause }).await;
         }
         How::Code(state.exit_code)
     }
 
-    /// Whether its memory was used up: the engine hears of that another way than
-    /// of the end, and at times a little later.
+    /// Whether the engine says that its memory was used up. It hears of that
+    /// another way than of the end, at times a little later, and at times not at all.
     async fn ran_out(&mut self, mut known: bool) -> bool {
         for _ in 0..ASKED {
             if known || self.released {

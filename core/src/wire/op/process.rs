@@ -137,6 +137,9 @@ pub enum Cause {
     /// It was to outlive its server, and whoever kept it for that was killed, and
     /// it with it.
     Keeper,
+    /// Its memory was limited, and it was killed by nobody who is known: by its
+    /// host for its memory, or by somebody else on that host.
+    Killed,
 }
 
 /// In which way a process ended.
