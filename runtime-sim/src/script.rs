@@ -1,4 +1,4 @@
-//! Processes that are scripts: what a machine would do, without one.
+//! Processes and containers that are scripts: what a machine would do, without one.
 //!
 //! - `/bin/cat` writes what it reads, and ends with 0 at the end of that;
 //! - `/bin/yes COUNT CODE` writes [`pattern`] for so many bytes, and ends with
@@ -8,7 +8,8 @@
 //!   to be on disk: there is none.
 //!
 //! Signals 9 and 15 end them, 19 stops them and 18 lets them go on: a process
-//! that is stopped reads and writes nothing.
+//! that is stopped reads and writes nothing. An engine has any image, says so, and
+//! tells of an end by a signal as of a status.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -18,7 +19,7 @@ use circuit_core::{
     dns::Zone,
     effect::{Effect, EffectEvent, Names, NamesEvent, ProcessEvent},
     elements::ElementId,
-    wire::op::{How, OutputSpec, ProcSpec, Stdio},
+    wire::op::{How, OutputSpec, Stdio},
 };
 
 /// `ENOENT`.
@@ -62,6 +63,7 @@ struct Script {
     read: u64,
     stopped: bool,
     released: bool,
+    contained: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,43 +81,60 @@ impl Scripts {
         if let Effect::Names { what, .. } = effect {
             return self.serve(id, what).map(|event| EffectEvent::Names { id, event }).into_iter().collect();
         }
-        if let Effect::Spawn { spec, .. } = effect {
-            let event = match kind_of(&spec, now) {
-                _ if self.full => ProcessEvent::Failed { errno: TOO_MANY },
-                _ if spec.output == OutputSpec::File => ProcessEvent::Refused {
-                    error: Error::new(ErrorKind::Forbidden, "this machine has no disk for output"),
-                },
-                None => ProcessEvent::Failed { errno: NO_SUCH_FILE },
-                Some(kind) => {
-                    self.running.insert(id, Script::new(kind));
-                    ProcessEvent::Started { pid: id.0 as u32 }
-                }
-            };
-            return vec![EffectEvent::Process { id, event }];
-        }
+        let mut said = |event| out.push(EffectEvent::Process { id, event });
         match effect {
-            // A machine without an engine.
-            Effect::Run { .. } => {
-                let error = Error::new(ErrorKind::Unreachable, "this machine has no container engine");
-                return vec![EffectEvent::Process { id, event: ProcessEvent::Refused { error } }];
+            Effect::Spawn { spec, .. } if spec.output == OutputSpec::File => {
+                let error = Error::new(ErrorKind::Forbidden, "this machine has no disk for output");
+                said(ProcessEvent::Refused { error });
             }
-            // Nor is there anybody who would outlive the server.
+            Effect::Spawn { spec, .. } => said(match self.begin(now, id, &spec.path, &spec.args, false) {
+                Ok(pid) => ProcessEvent::Started { pid },
+                Err(errno) => ProcessEvent::Failed { errno },
+            }),
+            Effect::Run { spec, .. } => {
+                said(ProcessEvent::Progress { text: format!("{} is here", spec.image) });
+                said(match self.begin(now, id, &spec.path, &spec.args, true) {
+                    Ok(pid) => ProcessEvent::Started { pid },
+                    Err(errno) => {
+                        let error = Error::new(ErrorKind::SpawnFailed(errno), spec.path);
+                        ProcessEvent::Refused { error }
+                    }
+                });
+            }
+            Effect::Inspect { .. } => {
+                let here = self.running.contains_key(&id);
+                said(ProcessEvent::Inspected { result: Ok(format!("{{\"Running\":{here}}}")) });
+            }
+            // There is nobody who would outlive the server.
             Effect::Keep { .. } => {
                 let error = Error::new(ErrorKind::Forbidden, "this machine keeps no processes");
-                return vec![EffectEvent::Process { id, event: ProcessEvent::Refused { error } }];
+                said(ProcessEvent::Refused { error });
             }
             // They die at once.
             Effect::Kill { .. } => {
                 self.running.remove(&id);
-                return vec![EffectEvent::Process { id, event: ProcessEvent::Killed { result: Ok(()) } }];
+                said(ProcessEvent::Killed { result: Ok(()) });
             }
-            _ => {}
+            effect => {
+                if let Some(script) = self.running.get_mut(&id) {
+                    let mut events = Vec::new();
+                    let killed = script.obey(effect, &mut events);
+                    self.go_on(now, id, killed, &mut events);
+                    events.into_iter().for_each(said);
+                }
+            }
         }
-        if let Some(script) = self.running.get_mut(&id) {
-            let how = script.obey(effect, &mut out);
-            self.go_on(now, id, how, &mut out);
+        out
+    }
+
+    /// Starts a script: its number, or why not.
+    fn begin(&mut self, now: Instant, id: ElementId, path: &str, args: &[String], contained: bool) -> Result<u32, i32> {
+        if self.full {
+            return Err(TOO_MANY);
         }
-        out.into_iter().map(|event| EffectEvent::Process { id, event }).collect()
+        let kind = kind_of(path, args, now).ok_or(NO_SUCH_FILE)?;
+        self.running.insert(id, Script::new(kind, contained));
+        Ok(id.0 as u32)
     }
 
     /// Does what a node wants of the sockets of a name server.
@@ -183,13 +202,17 @@ impl Scripts {
     }
 
     /// A process reads and writes what it can, and ends when it is done, or was
-    /// `killed`.
-    fn go_on(&mut self, now: Instant, id: ElementId, killed: Option<How>, out: &mut Vec<ProcessEvent>) {
+    /// `killed` by a signal.
+    fn go_on(&mut self, now: Instant, id: ElementId, killed: Option<i32>, out: &mut Vec<ProcessEvent>) {
         let Some(script) = self.running.get_mut(&id) else {
             return;
         };
         script.work(out);
-        let how = killed.or_else(|| script.is_done(now).then(|| How::Code(script.code())));
+        let how = match killed {
+            Some(number) if script.contained => Some(How::Code(128 + number)),
+            Some(number) => Some(How::Signal { number, core: false }),
+            None => script.is_done(now).then(|| How::Code(script.code())),
+        };
         let released = script.released;
         if let Some(how) = how {
             self.running.remove(&id);
@@ -203,18 +226,18 @@ impl Scripts {
 }
 
 impl Script {
-    fn new(kind: Kind) -> Self {
-        let (pending, input) = Default::default();
-        Self { kind, pending, input, input_ends: false, until: 0, read: 0, stopped: false, released: false }
+    fn new(kind: Kind, contained: bool) -> Self {
+        let (pending, input, input_ends, until, read, stopped, released) = Default::default();
+        Self { kind, pending, input, input_ends, until, read, stopped, released, contained }
     }
 
-    /// Takes an effect: how the process ended by it, if it did.
-    fn obey(&mut self, effect: Effect, out: &mut Vec<ProcessEvent>) -> Option<How> {
+    /// Takes an effect: by which signal the process ended, if it did.
+    fn obey(&mut self, effect: Effect, out: &mut Vec<ProcessEvent>) -> Option<i32> {
         match effect {
             Effect::Write { bytes, .. } => self.input.extend_from_slice(&bytes),
             Effect::CloseInput { .. } => self.input_ends = true,
             Effect::Read { of: Stdio::Out, until, .. } => self.until = self.until.max(until),
-            Effect::Signal { signal: number @ (9 | 15), .. } => return Some(How::Signal { number, core: false }),
+            Effect::Signal { signal: number @ (9 | 15), .. } => return Some(number),
             Effect::Signal { signal: 19, .. } => {
                 self.stopped = true;
                 out.push(ProcessEvent::Stopped);
@@ -292,9 +315,9 @@ impl Script {
     }
 }
 
-fn kind_of(spec: &ProcSpec, now: Instant) -> Option<Kind> {
-    let number = |index: usize| spec.args.get(index).and_then(|arg| arg.parse::<u64>().ok()).unwrap_or(0);
-    match spec.path.as_str() {
+fn kind_of(path: &str, args: &[String], now: Instant) -> Option<Kind> {
+    let number = |index: usize| args.get(index).and_then(|arg| arg.parse::<u64>().ok()).unwrap_or(0);
+    match path {
         "/bin/cat" => Some(Kind::Cat),
         "/bin/yes" => Some(Kind::Yes { left: number(0), written: 0, code: number(1) as i32 }),
         "/bin/sleep" => Some(Kind::Sleep { until: now + Duration::from_millis(number(0)) }),
@@ -304,6 +327,8 @@ fn kind_of(spec: &ProcSpec, now: Instant) -> Option<Kind> {
 
 #[cfg(test)]
 mod tests {
+    use circuit_core::wire::op::{ContainerSpec, ProcSpec};
+
     use super::*;
 
     const ID: ElementId = ElementId(1);
@@ -361,6 +386,22 @@ mod tests {
         let (_, rest) = events(sleep.perform(due, Effect::Signal { id: ID, signal: 15 }));
         assert_eq!(rest.last(), Some(&ProcessEvent::Exited { how: How::Signal { number: 15, core: false } }));
         assert_eq!(sleep.running().count(), 0);
+    }
+
+    #[test]
+    fn a_container_is_a_process_whose_engine_tells_of_its_end() {
+        let mut scripts = Scripts::default();
+        let spec = |path: &str| ContainerSpec { image: "i".to_owned(), path: path.to_owned(), ..Default::default() };
+        let mut run =
+            |path| events(scripts.perform(Instant::ZERO, Effect::Run { id: ID, spec: Box::new(spec(path)) })).1;
+        let progress = ProcessEvent::Progress { text: "i is here".to_owned() };
+        let error = Error::new(ErrorKind::SpawnFailed(NO_SUCH_FILE), "/bin/nothing");
+        assert_eq!(run("/bin/nothing"), [progress.clone(), ProcessEvent::Refused { error }]);
+        assert_eq!(run("/bin/cat"), [progress, ProcessEvent::Started { pid: 1 }]);
+        let (_, rest) = events(scripts.perform(Instant::ZERO, Effect::Signal { id: ID, signal: 15 }));
+        assert_eq!(rest.last(), Some(&ProcessEvent::Exited { how: How::Code(143) }));
+        let inspected = vec![ProcessEvent::Inspected { result: Ok("{\"Running\":false}".to_owned()) }];
+        assert_eq!(events(scripts.perform(Instant::ZERO, Effect::Inspect { id: ID })).1, inspected);
     }
 
     #[test]

@@ -33,6 +33,7 @@ const ONCE_FAILED: &[(&str, u64)] = &[
     ("chaos", 616),
     ("chaos", 2826),
     ("chaos", 8821),
+    ("chaos", 274),
 ];
 
 fn holds(scenario: &Scenario, seed: u64) {

@@ -1,6 +1,8 @@
 //! A long stream through a process on one server, a channel, and a process on
 //! another server; then once more, with the second server standing still for a
 //! while in the middle. The last process compares what comes with what should.
+//! Every byte is sealed and opened five times on its way, and twice on that of one
+//! long message: bare sessions over as many hops are what it is measured by.
 //!
 //! `cargo bench -p circuit-tests --bench through [-- BYTES]`
 
@@ -26,6 +28,9 @@ use tokio::{sync::watch, time::sleep};
 const ACTOR: &str = env!("CARGO_BIN_EXE_actor");
 /// What a server or a client may use, whatever passes through it.
 const FLAT: u64 = 64 << 20;
+/// From the writer's server to a client, to the channel's server, from there to the
+/// reader's, to another client, and to the reader's server again.
+const HOPS: usize = 5;
 /// How long the second server stands still.
 const STILL: Duration = Duration::from_secs(5);
 
@@ -37,8 +42,8 @@ async fn main() -> Result<(), Fault> {
     let key = key();
     let (near, dialled) = Actor::server(ACTOR, &key, None).await?;
     let (far, host) = Actor::server(ACTOR, &key, Some(dialled)).await?;
-    let bare = bulk(2, 1 << 29).await?;
-    println!("the bare pump of two hops: {bare:.0} MB/s");
+    let bare = [bulk(HOPS, 1 << 29).await?, bulk(2, 1 << 29).await?];
+    println!("bare sessions: {:.0} MB/s over {HOPS} hops, {:.0} over two", bare[0], bare[1]);
     for (name, still) in [("through", None), ("with a server that stands still", Some(&far))] {
         let way = Way::make(&key, [dialled, host], name, length).await?;
         let begun = Instant::now();
@@ -50,7 +55,8 @@ async fn main() -> Result<(), Fault> {
         tokio::try_join!(way.carry(), stop)?;
         let stood = if still.is_some() { STILL } else { Duration::ZERO };
         let speed = megabytes_per_second(usize::try_from(length)?, begun + stood);
-        println!("{name}: {length} bytes, all as they should be, {speed:.0} MB/s, {:.2} of the pump", speed / bare);
+        let [same, two] = bare.map(|bare| speed / bare);
+        println!("{name}: {length} bytes, all as they should be, {speed:.0} MB/s: {same:.2} and {two:.2} of these");
     }
     let peaks = [near.peak()?, far.peak()?, peak("self")?];
     println!("memory at most, MiB: {:?} of the servers and the client", peaks.map(|peak| peak >> 20));

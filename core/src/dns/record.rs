@@ -54,7 +54,7 @@ pub(super) enum Field {
     Tag,
     /// A string up to the end.
     Rest,
-    /// Anything up to the end, which is shown as hexadecimal digits.
+    /// What is left, at least a byte, which is shown as hexadecimal digits.
     Hex,
 }
 
@@ -109,7 +109,8 @@ impl Field {
             Self::Long | Self::Seconds | Self::V4 => 4,
             Self::V6 => 16,
             Self::Text | Self::Texts | Self::Tag => 1 + usize::from(*data.first()?),
-            Self::Rest | Self::Hex => data.len(),
+            Self::Rest => data.len(),
+            Self::Hex => Some(data.len()).filter(|length| *length > 0)?, // none has a notation
         };
         data.split_at_checked(length)
     }

@@ -130,7 +130,9 @@ impl Relay {
                 }
                 self.up.remove(&id);
                 self.server_lost(id, view);
-                self.unsaid.remove(&id); // it sees that all are lost
+                // It sees that all are lost, unless to it this link was one too
+                // many from the start: then nothing that was sent on it came.
+                self.unsaid.insert(id);
                 let came_by = self.came_by.iter();
                 let lost: Vec<ServerId> = came_by.filter(|&(_, by)| *by == link).map(|(&via, _)| via).collect();
                 for via in lost {

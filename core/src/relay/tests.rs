@@ -145,8 +145,8 @@ fn hosts_are_told_when_a_client_hangs_up_even_if_they_must_be_dialled_for_it() {
     relay.handle_down(CLIENT.0, CLIENT.1, &view);
     assert!(matches!(drain(&mut relay)[..], [Output::Want(HOST, _)]));
     relay.handle_up(LinkId(20), server(HOST).1);
-    let gone = Frame::Lost(route(End::Host, MAX_HOPS), Loss::Gone);
-    assert_eq!(drain(&mut relay), [Output::Send(LinkId(20), gone)]);
+    let gone = Output::Send(LinkId(20), Frame::Lost(route(End::Host, MAX_HOPS), Loss::Gone));
+    assert_eq!(drain(&mut relay).last(), Some(&gone));
 }
 
 /// Every client of `ME` must open the way to `HOST` again.
@@ -304,6 +304,22 @@ fn who_hung_up_unheard_is_lost_before_the_host_hears_anything_else() {
         assert_eq!(sent.first(), Some(&Output::Send(LinkId(2), all)), "{sent:?}");
         assert_eq!(sent.len(), if dialled { 1 } else { 2 }, "{sent:?}");
     }
+}
+
+#[test]
+fn who_hung_up_is_lost_on_the_link_that_stays_where_two_have_met() {
+    let (mut relay, view) = (relay(), view());
+    relay.handle_up(server(HOST).0, server(HOST).1);
+    drain(&mut relay);
+    // To the host it may have been one too many, and then nothing on it came.
+    relay.handle_packet(CLIENT, from_client(), body(), &view);
+    relay.handle_down(CLIENT.0, CLIENT.1, &view);
+    relay.handle_down(server(HOST).0, server(HOST).1, &view);
+    drain(&mut relay);
+    let stays = LinkId(12);
+    relay.handle_up(stays, server(HOST).1);
+    let all = Frame::Lost(Route { session: ALL, ..route(End::Host, MAX_HOPS) }, Loss::Gone);
+    assert_eq!(drain(&mut relay), [Output::Send(stays, all)]);
 }
 
 #[test]

@@ -1,9 +1,9 @@
-//! One process that a client runs: what it should write and how it should end.
+//! One process or container that a client runs: what it should write and how it should end.
 
 use bytes::Bytes;
 use circuit_core::{
     Error, ErrorKind, Path, Rng, ServerId,
-    wire::op::{How, ProcSpec, Reply},
+    wire::op::{How, ProcSpec, Reply, Stat},
 };
 
 use crate::{
@@ -21,6 +21,8 @@ pub(crate) struct Job {
     pub(crate) host: ServerId,
     pub(crate) path: Path,
     pub(crate) kind: Kind,
+    /// It is a container.
+    pub(crate) contained: bool,
     /// What it should write.
     pub(crate) text: Bytes,
     /// It was certainly made.
@@ -48,6 +50,7 @@ pub(crate) enum Step {
     Read,
     Wait,
     Kill,
+    Peek,
     Scrub,
 }
 
@@ -69,8 +72,8 @@ impl Job {
             Kind::Sleep | Kind::Missing => Bytes::new(),
         };
         let place = format!("job/{number}").parse().unwrap_or_default();
-        let (made, killed, troubled, got, open) = Default::default();
-        let job = Self { client, host, path: place, kind, text, made, killed, troubled, got, open };
+        let (contained, made, killed, troubled, got, open) = Default::default();
+        let job = Self { client, host, path: place, kind, contained, text, made, killed, troubled, got, open };
         (job, ProcSpec { path: path.to_owned(), args, ..ProcSpec::default() })
     }
 
@@ -97,13 +100,19 @@ impl Job {
             (Step::Read, Ok(Reply::Read { missed: 0 })) if whole || self.killed || self.troubled => Ok(()),
             (Step::Read, Ok(_)) => Err("not all that it wrote was read"),
             (Step::Wait, Ok(Reply::Exit(stat))) => match (stat.exit.map(|exit| exit.how), self.kind) {
-                (Some(How::Signal { number: TERM, .. }), _) if self.killed => Ok(()),
+                (Some(How::Signal { number: TERM, .. }), _) if self.killed && !self.contained => Ok(()),
+                (Some(How::Code(code)), _) if code == 128 + TERM && self.killed && self.contained => Ok(()),
                 (Some(How::Code(code)), Kind::Yes(expected)) if code == expected => Ok(()),
                 (Some(How::Code(0)), Kind::Cat | Kind::Sleep) => Ok(()),
                 _ => Err("it ended in another way"),
             },
             (Step::Make, Ok(Reply::Done)) if self.kind != Kind::Missing => Ok(()),
             (Step::Write | Step::Kill | Step::Scrub, Ok(Reply::Done)) => Ok(()),
+            (Step::Peek, Ok(Reply::Stat(stat))) => match &**stat {
+                Stat::Container(stat) if self.contained && stat.inspection.starts_with('{') => Ok(()),
+                Stat::Proc(_) if !self.contained => Ok(()),
+                _ => Err("it is something else"),
+            },
             (_, Ok(_)) => Err("that is no answer to this"),
             (_, Err(error)) => self.may_fail(step, error),
         }

@@ -1,4 +1,4 @@
-//! Clients that run processes: each has to write what it should, and end as it
+//! Clients that run processes and containers: each has to write what it should, and end as it
 //! should, and everybody has to be told so.
 
 use std::{collections::BTreeMap, ops::Range, time::Duration};
@@ -8,7 +8,7 @@ use circuit_core::{
     Error,
     client::{CallId, Event, Request},
     codec,
-    wire::op::{Op, Reply, Stdio},
+    wire::op::{ContainerSpec, Op, ProcSpec, Reply, Stdio},
 };
 
 use super::{
@@ -42,10 +42,19 @@ impl Processes {
         let server = any_server(sim);
         self.next += 1;
         let (host, number) = (sim.server_id(server), self.next);
-        let (job, spec) = Job::draw(sim.rng(), client, host, number);
-        self.jobs.insert(number, job);
+        let (mut job, spec) = Job::draw(sim.rng(), client, host, number);
+        job.contained = sim.rng().chance(1, 3);
         let mut input = Vec::new();
-        codec::encode(&spec, &mut input);
+        if job.contained {
+            let ProcSpec { path, args, .. } = spec;
+            codec::encode(
+                &ContainerSpec { image: "any".to_owned(), path, args, ..ContainerSpec::default() },
+                &mut input,
+            );
+        } else {
+            codec::encode(&spec, &mut input);
+        }
+        self.jobs.insert(number, job);
         self.ask(sim, number, Step::Make, Some(input.into()));
     }
 
@@ -53,11 +62,13 @@ impl Processes {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let path = job.path.clone();
         let op = match step {
+            Step::Make if job.contained => Op::MakeContainer(path),
             Step::Make => Op::MakeProc(path),
             Step::Write => Op::Stdin(path),
             Step::Read => Op::Output { path, of: Stdio::Out, from_end: false },
             Step::Wait => Op::Wait(path),
             Step::Kill => Op::Signal { path, signal: TERM },
+            Step::Peek => Op::Peek(path),
             Step::Scrub => Op::Scrub { path, kill: false },
         };
         job.open += 1;
@@ -72,7 +83,8 @@ impl Processes {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.open -= 1;
         let what = result.as_ref().map_or_else(|error| format!("{:?}", error.kind), |_| "done".to_owned());
-        *self.answers.entry(format!("processes: {step:?} {what}")).or_default() += 1;
+        let kind = if job.contained { "containers" } else { "processes" };
+        *self.answers.entry(format!("{kind}: {step:?} {what}")).or_default() += 1;
         if let Err(words) = job.answered(step, result) {
             return sim.fail(words);
         }
@@ -85,6 +97,9 @@ impl Processes {
             self.ask(sim, id, Step::Wait, None);
             if sim.rng().chance(1, 5) {
                 self.ask(sim, id, Step::Kill, None);
+            }
+            if sim.rng().chance(1, 5) {
+                self.ask(sim, id, Step::Peek, None);
             }
         } else if step != Step::Scrub && job.open == 0 && !self.stopped {
             self.ask(sim, id, Step::Scrub, None);
@@ -108,14 +123,14 @@ impl Work for Processes {
     fn event(&mut self, sim: &mut Sim, client: ClientIndex, event: Event) {
         match event {
             Event::Data { call, bytes, end, .. } => {
-                if let Some((id, Step::Read)) = self.open.get(&call)
-                    && let Some(job) = self.jobs.get_mut(id)
+                let Some((id, step)) = self.open.get(&call) else { return };
+                // What a container's maker reads is how that goes.
+                if let (Step::Read, Some(job)) = (step, self.jobs.get_mut(id))
+                    && let Err(words) = job.wrote(&bytes)
                 {
-                    if let Err(words) = job.wrote(&bytes) {
-                        sim.fail(words);
-                    }
-                    sim.client(client, |client, now| client.consumed(now, call, bytes.len(), end));
+                    sim.fail(words);
                 }
+                sim.client(client, |client, now| client.consumed(now, call, bytes.len(), end));
             }
             Event::Answer { call, result } => self.answered(sim, call, &result),
             _ => {}

@@ -9,6 +9,7 @@ use std::{
 use circuit_core::{
     Epoch, Instant, Rng, ServerId, Target,
     discovery::Announcer,
+    elements::ContainerRules,
     membership::Message,
     node::{Config, Input, Node, Output},
     wire::{Frame, Load, Route, route::End as RouteEnd},
@@ -97,7 +98,7 @@ impl Server {
             wall: WALL,
             seeds,
             keeps_log: true,
-            containers: None,
+            containers: Some(ContainerRules { socket: String::new(), all: false }),
             kept: Vec::new(),
         };
         self.node = Some(Node::new(config, self.rng.seed()));

@@ -82,6 +82,7 @@ fn what_is_wrong_is_named_with_its_place() {
         ("a. TLSA 3 1 1 abc", "column 18: half a byte is missing"),
         ("a. TYPE65280 \\# 2 01", "column 17: the data has 1 bytes"),
         ("a. TYPE65280 x", "column 4: this type has no notation here"),
+        ("a. SSHFP \\# 2 0101", "column 4: this is no data of type SSHFP"),
         ("a. A \\# 3 010203", "column 4: this is no data of type A"),
         ("a. CAA 0 no-letters x", "column 4: this is no data of type CAA"),
         ("a. TYPE39 \\# 1 00", "column 4: records of type TYPE39 cannot be set"),
