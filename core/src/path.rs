@@ -113,6 +113,9 @@ impl FromStr for Path {
 
 impl Ord for Path {
     fn cmp(&self, other: &Self) -> Ordering {
+        if self == other {
+            return Ordering::Equal; // as mostly: who looks something up finds it
+        }
         // Component by component: as text, but that a slash, which ends one,
         // comes before all else.
         let key = |byte| if byte == b'/' { 0 } else { byte };

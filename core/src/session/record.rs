@@ -121,6 +121,8 @@ pub(super) struct Outgoing {
     /// Plaintext of records to come; only the last still grows.
     plain: VecDeque<Vec<u8>>,
     plain_bytes: usize,
+    /// Room of the record that was sealed last, for the next.
+    spare: Vec<u8>,
     sealed: Vec<u8>,
     written: usize,
 }
@@ -128,7 +130,7 @@ pub(super) struct Outgoing {
 impl Outgoing {
     /// Queues a frame behind the others.
     pub(super) fn push(&mut self, frame: &Frame) {
-        let mut record = self.plain.pop_back().unwrap_or_default();
+        let mut record = self.plain.pop_back().unwrap_or_else(|| core::mem::take(&mut self.spare));
         let before = record.len();
         frame.encode(&mut record);
         self.plain_bytes += record.len() - before;
@@ -151,11 +153,14 @@ impl Outgoing {
         if self.written == self.sealed.len() {
             self.written = 0;
             self.sealed.clear();
-            if let (Some(noise), Some(plain)) = (noise, self.plain.pop_front()) {
+            if let (Some(noise), Some(mut plain)) = (noise, self.plain.pop_front()) {
                 self.plain_bytes -= plain.len();
                 self.seal(noise, &plain);
+                plain.clear();
+                self.spare = plain;
             } else if self.sealed.capacity() > IDLE {
                 self.sealed.shrink_to(IDLE);
+                self.spare = Vec::new();
             }
         }
         self.sealed.get(self.written..).unwrap_or_default()

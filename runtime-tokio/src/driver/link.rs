@@ -58,7 +58,7 @@ pub(super) async fn run<S, F, E>(
         () = closed(&mut orders) => Err("given up while it was being made".to_owned()),
     };
     let mut link = match wire {
-        Ok(wire) => Link { wire, orders, unwritten: VecDeque::new(), pushed: 0, written: 0, deaf: false, over: None },
+        Ok(wire) => Link::new(wire, orders),
         Err(why) => {
             let _ = say(FromLink::Down(why)).await;
             return;
@@ -120,20 +120,26 @@ struct Link<S> {
     /// is still to be read, and then how it ended.
     deaf: bool,
     over: Option<String>,
+    /// Room for the frames of a turn: that of the last order.
+    room: Vec<Frame>,
 }
 
 /// What came of one turn.
-#[derive(Default)]
 struct Turn {
     peer: Option<Peer>,
     frames: Vec<Frame>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
+    fn new(wire: Wire<S>, orders: mpsc::UnboundedReceiver<Order>) -> Self {
+        let (unwritten, pushed, written, deaf, over, room) = Default::default();
+        Self { wire, orders, unwritten, pushed, written, deaf, over, room }
+    }
+
     /// Takes orders, writes and reads, until there is something to say.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
-        let mut turn = Turn::default();
         self.take_orders(cx);
+        let mut turn = Turn { peer: None, frames: std::mem::take(&mut self.room) };
         while turn.frames.len() < BATCH
             && let Poll::Ready(event) = self.wire.poll_event(cx)
         {
@@ -162,13 +168,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     fn take_orders(&mut self, cx: &mut Context<'_>) {
         loop {
             match self.orders.poll_recv(cx) {
-                Poll::Ready(Some(frames)) => {
+                Poll::Ready(Some(mut frames)) => {
                     let (before, cost) = (self.wire.unsent(), frames.iter().map(Frame::cost).sum());
                     for frame in &frames {
                         self.wire.send(frame);
                     }
                     self.pushed += self.wire.unsent() - before;
                     self.unwritten.push_back((cost, self.pushed));
+                    frames.clear();
+                    self.room = frames;
                 }
                 Poll::Ready(None) => {
                     self.over.get_or_insert_with(|| "closed".to_owned());

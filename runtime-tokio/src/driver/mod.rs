@@ -96,6 +96,8 @@ pub(crate) struct Driver<N: Net, H: Host> {
     tasks: JoinSet<()>,
     /// Frames that leave together at the end of a turn.
     leaving: Vec<(LinkId, Order)>,
+    /// Room for the next order: that of frames that came.
+    room: Order,
     inbox: mpsc::Receiver<News<N::Stream>>,
     to_inbox: mpsc::Sender<News<N::Stream>>,
     questions: mpsc::Receiver<Question>,
@@ -118,7 +120,7 @@ impl<N: Net, H: Host> Driver<N, H> {
         let (to_inbox, inbox) = mpsc::channel(INBOX);
         tokio::spawn(accept::<N>(listener, to_inbox.clone()));
         let node = Node::new(config, rng.fork("node").seed());
-        let (clock, links, leaving) = (Clock::start(), BTreeMap::new(), Vec::new());
+        let (clock, links, leaving, room) = (Clock::start(), BTreeMap::new(), Vec::new(), Vec::new());
         let rng = rng.fork("sessions");
         let (tasks, stopping) = (JoinSet::new(), Vec::new());
         Self {
@@ -131,6 +133,7 @@ impl<N: Net, H: Host> Driver<N, H> {
             links,
             tasks,
             leaving,
+            room,
             inbox,
             to_inbox,
             questions,
@@ -230,11 +233,12 @@ impl<N: Net, H: Host> Driver<N, H> {
         let now = self.clock.now();
         match news {
             News::Link(link, FromLink::Up(peer)) => self.node.handle_input(now, Input::LinkUp { link, peer }),
-            News::Link(link, FromLink::Frames(frames, cost)) => {
-                for frame in frames {
+            News::Link(link, FromLink::Frames(mut frames, cost)) => {
+                for frame in frames.drain(..) {
                     self.node.handle_input(now, Input::Frame { link, frame });
                     self.drain();
                 }
+                self.room = frames;
                 if cost > 0 {
                     self.node.handle_input(now, Input::Written { link, cost });
                 }
@@ -291,7 +295,7 @@ impl<N: Net, H: Host> Driver<N, H> {
         match self.leaving.iter_mut().rev().find(|(of, _)| *of == link) {
             Some((_, order)) => order.push(frame),
             None => {
-                let mut order = Vec::with_capacity(link::BATCH);
+                let mut order = std::mem::take(&mut self.room);
                 order.push(frame);
                 self.leaving.push((link, order));
             }
