@@ -203,6 +203,30 @@ pub enum NamesEvent {
     },
 }
 
+/// What matters when it happened, for a process that outlives its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Timed {
+    /// [`ProcessEvent::Started`].
+    Started {
+        /// The number of its process.
+        pid: u32,
+    },
+    /// [`ProcessEvent::Exited`].
+    Exited {
+        /// In which way.
+        how: How,
+    },
+}
+
+impl From<Timed> for ProcessEvent {
+    fn from(event: Timed) -> Self {
+        match event {
+            Timed::Started { pid } => Self::Started { pid },
+            Timed::Exited { how } => Self::Exited { how },
+        }
+    }
+}
+
 /// What a driver says of a process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ProcessEvent {
@@ -211,7 +235,7 @@ pub enum ProcessEvent {
         /// When, in microseconds since 1970.
         time: u64,
         /// What.
-        event: Box<ProcessEvent>,
+        event: Timed,
     },
     /// It runs.
     Started {

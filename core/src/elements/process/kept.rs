@@ -63,7 +63,7 @@ impl Kept {
     /// The world happened: something came of it, at this time.
     pub fn heard(&mut self, wall: u64, event: &ProcessEvent) {
         match event {
-            ProcessEvent::At { time, event } => self.heard(*time, event),
+            ProcessEvent::At { time, event } => self.heard(*time, &(*event).into()),
             ProcessEvent::Started { .. } => self.started = wall,
             ProcessEvent::Stored { of, count } => self.output(*of).end += count,
             ProcessEvent::OutputEnd { of } => self.output(*of).ended = true,

@@ -239,7 +239,7 @@ impl Process {
     /// The operating system has something to say.
     pub(super) fn effect(&mut self, wall: u64, event: ProcessEvent, out: &mut Out) {
         match event {
-            ProcessEvent::At { time, event } => self.effect(time, *event, out),
+            ProcessEvent::At { time, event } => self.effect(time, event.into(), out),
             ProcessEvent::Started { .. } => self.has_started(wall, out),
             ProcessEvent::Failed { errno } => {
                 let error = Error::new(ErrorKind::SpawnFailed(errno), self.body.command().path);

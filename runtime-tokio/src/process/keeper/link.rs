@@ -16,7 +16,7 @@ use super::super::Order;
 /// What a keeper begins with. The last byte is the version of all that follows:
 /// of the frames and of every type in them, also those of the core. Whoever
 /// changes one of them changes it.
-const GREETING: [u8; 8] = *b"keeper\0\x01";
+const GREETING: [u8; 8] = *b"keeper\0\x02";
 /// The longest frame: a description of 1 MiB, and more.
 const MAX_FRAME: usize = 4 * 1024 * 1024;
 /// What may wait to be sent before whoever has more to say waits.
@@ -169,6 +169,7 @@ mod tests {
     use bytes::Bytes;
     use circuit_core::{
         Error, ErrorKind,
+        effect::Timed,
         wire::op::{How, Stdio},
     };
 
@@ -237,7 +238,7 @@ mod tests {
         let mut kept = Kept::new(path.clone(), spec.clone());
         let bytes = Bytes::from_static(b"xyz");
         let events = [
-            ProcessEvent::At { time: 1, event: Box::new(ProcessEvent::Started { pid: 2 }) },
+            ProcessEvent::At { time: 1, event: Timed::Started { pid: 2 } },
             ProcessEvent::Stored { of: Stdio::Out, count: 3 },
             ProcessEvent::Stalled { of: Stdio::Err, errno: 28 },
             ProcessEvent::Fetched { of: Stdio::Out, from: 1, result: Ok(bytes.clone()) },
@@ -272,11 +273,11 @@ mod tests {
         }
         let said: String = said.iter().map(|byte| format!("{byte:02x}")).collect();
         let known = concat!(
-            "01000101020108000301090138010a0001000378797a010b00010c03010d010e010f0112000e0106",
+            "01000100020108000301090138010a0001000378797a010b00010c03010d010e010f0112000e0106",
             "000102040103040003776879000103612f62072f62696e2f6c73000000000000010900010401000e",
             "000105000300010000000000010003612f62072f62696e2f6c730000000000000109000100037879",
             "7a01010102000401030101030104000201051e010601000107",
         );
-        assert_eq!((GREETING[7], said.as_str()), (1, known));
+        assert_eq!((GREETING[7], said.as_str()), (2, known));
     }
 }

@@ -23,7 +23,7 @@ use std::{
 };
 
 use circuit_core::{
-    effect::{Effect, EffectEvent, ProcessEvent},
+    effect::{Effect, EffectEvent, ProcessEvent, Timed},
     elements::{ElementId, Kept},
 };
 use tokio::{net::UnixListener, runtime::Builder, sync::mpsc, time};
@@ -178,7 +178,8 @@ fn heard(event: Option<EffectEvent>, kept: &mut Kept) -> Option<ProcessEvent> {
     let time = wall_clock();
     kept.heard(time, &event);
     Some(match event {
-        ProcessEvent::Started { .. } | ProcessEvent::Exited { .. } => ProcessEvent::At { time, event: Box::new(event) },
+        ProcessEvent::Started { pid } => ProcessEvent::At { time, event: Timed::Started { pid } },
+        ProcessEvent::Exited { how } => ProcessEvent::At { time, event: Timed::Exited { how } },
         event => event,
     })
 }

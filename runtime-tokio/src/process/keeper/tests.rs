@@ -43,7 +43,7 @@ fn start(script: &str) -> ToKeeper {
 async fn until(link: &mut Link, mut wanted: impl FnMut(&ProcessEvent) -> bool) {
     loop {
         match link.next().await {
-            Some(FromKeeper::Event(ProcessEvent::At { event, .. })) if wanted(&event) => return,
+            Some(FromKeeper::Event(ProcessEvent::At { event, .. })) if wanted(&event.into()) => return,
             Some(FromKeeper::Event(event)) if wanted(&event) => return,
             Some(_) => {}
             None => panic!("the keeper has hung up"),

@@ -5,7 +5,10 @@ use alloc::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::op::{OnServerExit, OutputSpec};
+use crate::{
+    effect::Timed,
+    wire::op::{OnServerExit, OutputSpec},
+};
 
 fn keeping() -> ProcSpec {
     ProcSpec { output: OutputSpec::File, on_server_exit: OnServerExit::Keep, ..sleeper() }
@@ -21,7 +24,7 @@ impl Home {
     fn new() -> Self {
         let mut home = Self { rig: Rig::new(), kept: Kept::new(path(), keeping()) };
         home.rig.describe(&keeping());
-        home.event(ProcessEvent::At { time: 500, event: Box::new(ProcessEvent::Started { pid: 42 }) });
+        home.event(ProcessEvent::At { time: 500, event: Timed::Started { pid: 42 } });
         home
     }
 
@@ -73,7 +76,7 @@ fn the_next_server_has_it_where_the_last_one_left_it() {
     next.start(2, &stdout());
     assert_eq!(next.effects(), [Effect::Fetch { id: ID, of: Stdio::Out, from: 0, len: 100 }]);
     next.start(3, &Op::Wait(path()));
-    let exited = ProcessEvent::At { time: 700, event: Box::new(ProcessEvent::Exited { how: How::Code(3) }) };
+    let exited = ProcessEvent::At { time: 700, event: Timed::Exited { how: How::Code(3) } };
     next.event(exited);
     let exit = Exit { how: How::Code(3), cause: None, started: 500, ended: 700 };
     assert_eq!(next.process.stat().exit, Some(exit));
