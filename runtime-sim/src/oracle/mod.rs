@@ -45,6 +45,8 @@ pub struct Oracle {
     /// Whose logs are kept: the servers below.
     kept: ServerIndex,
     plan: Plan,
+    /// Those of its faults that are a jump of a clock: every event asks for them.
+    jumps: Vec<(Instant, ServerIndex)>,
     ids: Ids,
     /// Which server has an id, or had it last.
     owners: BTreeMap<ServerId, ServerIndex>,
@@ -63,7 +65,25 @@ impl Oracle {
     /// `kept` are kept whole.
     pub fn new(servers: usize, plan: Plan, kept: ServerIndex) -> Self {
         let (ids, owners, logs, opinions) = Default::default();
-        Self { servers, kept, plan, ids, owners, logs, opinions, acts: 0, joins: 0, leaves: 0, wrong: Vec::new() }
+        let jump = |&(at, fault): &(Instant, Fault)| match fault {
+            Fault::Jump { server, .. } => Some((at, server)),
+            _ => None,
+        };
+        let jumps = plan.iter().filter_map(jump).collect();
+        Self {
+            servers,
+            kept,
+            plan,
+            jumps,
+            ids,
+            owners,
+            logs,
+            opinions,
+            acts: 0,
+            joins: 0,
+            leaves: 0,
+            wrong: Vec::new(),
+        }
     }
 
     /// What a server saw in one of its lives.
@@ -157,8 +177,7 @@ impl Oracle {
 
     /// When the clock of a server last jumped, if it did.
     fn jumped(&self, now: Instant, server: ServerIndex) -> Option<Instant> {
-        let jumps = |fault: &Fault| matches!(*fault, Fault::Jump { server: jumped, .. } if jumped == server);
-        self.plan.iter().filter(|(at, fault)| *at <= now && jumps(fault)).map(|(at, _)| *at).max()
+        self.jumps.iter().filter(|(at, jumped)| *at <= now && *jumped == server).map(|(at, _)| *at).max()
     }
 
     /// The log of a new life; those before are of no use, unless they are kept.
