@@ -5,7 +5,11 @@
 //! for. Nothing may come out of another channel, twice, or from a sender who was
 //! told that it failed; and what was accepted or delivered must have come out.
 
-use std::{collections::BTreeMap, ops::Range, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use circuit_core::{
@@ -143,6 +147,11 @@ impl Selects {
             0 => clauses.push(Choice::Default),
             1 => clauses.push(Choice::After(sim.rng().below(4_000_000))),
             _ => {}
+        }
+        let apart: BTreeSet<ServerId> =
+            selected.clauses.iter().flat_map(|(_, place)| place).map(|place| place.0).collect();
+        if apart.len() > 2 {
+            *self.answers.entry("selects: over three servers".to_owned()).or_default() += 1;
         }
         selected.clauses.resize(clauses.len(), (false, None));
         let clauses = clauses.into_iter().map(|choice| Clause { name: String::new(), choice }).collect();
