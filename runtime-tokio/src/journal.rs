@@ -71,7 +71,7 @@ fn write_all(mut log: Log, lines: &Receiver<Operation>) {
     while let Ok(first) = lines.recv() {
         let mut result = log.write(&first);
         while let Ok(next) = lines.try_recv() {
-            result = result.and_then(|()| log.write(&next));
+            result = result.and(log.write(&next));
         }
         if let Err(error) = result.and_then(|()| log.file.flush())
             && !complained
@@ -101,18 +101,21 @@ impl Log {
         let line = Line { seq: *seq, time: *time, who, verb, path: path.as_str(), outcome: &outcome };
         let mut text = serde_json::to_vec(&line)?;
         text.push(b'\n');
-        self.file.write_all(&text)?;
-        self.length += text.len() as u64;
         if self.length > MAX_LENGTH {
             self.rotate()?;
         }
+        self.file.write_all(&text)?;
+        self.length += text.len() as u64;
         Ok(())
     }
 
     fn rotate(&mut self) -> io::Result<()> {
         self.file.flush()?;
         let before = self.path.with_extension("log.1");
-        fs::rename(&self.path, before)?;
+        match fs::rename(&self.path, before) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // done before, and no other could be opened
+            result => result?,
+        }
         *self = Self::open(self.path.clone())?;
         Ok(())
     }
@@ -142,5 +145,17 @@ mod tests {
         let line = r#"{"seq":1,"time":9,"who":"me","verb":"send","path":"job/3","outcome":"ok"}"#;
         assert_eq!(old.lines().next(), Some(line));
         assert_eq!(read(NAME).lines().count(), 1);
+    }
+
+    #[test]
+    fn a_rotation_that_was_cut_short_is_gone_on_with() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut log = Log::open(folder.path().join(NAME)).expect("a log");
+        log.length = MAX_LENGTH + 1;
+        // Renamed, and then there was no descriptor for another.
+        fs::rename(folder.path().join(NAME), folder.path().join("operations.log.1")).expect("renamed");
+        log.write(&record(1)).expect("written");
+        log.file.flush().expect("flushed");
+        assert_eq!(fs::read_to_string(folder.path().join(NAME)).expect("a log").lines().count(), 1);
     }
 }

@@ -182,6 +182,22 @@ fn removing_one_lets_it_go_on_and_no_server_finds_it_again() {
 }
 
 #[test]
+fn one_that_is_removed_and_then_ends_takes_nothing_of_the_next_with_it() {
+    let mut home = Home::new();
+    home.keep("until [ -e go ]; do :; done", "");
+    home.ok("circuit scrub $X/job/p; mv keeper first; rm pid");
+    home.until("ls -A var/processes", str::is_empty);
+    home.keep("exec sleep 1000", "");
+    home.ok("touch go");
+    home.is_gone("first");
+    home.end(Signal::KILL);
+    home.start();
+    assert_eq!(home.ok("circuit ls $X/job"), home.ok("echo $X/job/p"));
+    home.ok("circuit scrub -kill $X/job/p");
+    home.nothing_is_left();
+}
+
+#[test]
 fn removing_and_killing_one_ends_all_of_its_group() {
     let mut home = Home::new();
     home.keep("trap '' TERM; sleep 1000 & echo $!; wait", r#", "Grace": "5ms""#);

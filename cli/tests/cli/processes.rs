@@ -77,12 +77,26 @@ fn removing_and_killing_ends_all_of_its_group() {
     bed.ok("circuit scrub -kill $X/p");
     bed.until(&format!("kill -0 {} || echo gone", child.trim()), |said| said == "gone\n");
     assert_eq!(bed.ok("circuit ls $X"), "");
-    // One that has ended, and left somebody behind who holds its output.
-    bed.fed("circuit mkproc $X/q", r#"{"Path": "/bin/sh", "Args": ["-c", "sleep 1000 & echo $!"]}"#);
-    bed.ok("circuit wait $X/q");
-    let child = bed.ok("circuit stdout $X/q | head -n 1");
-    bed.ok("circuit scrub -kill $X/q");
-    bed.until(&format!("kill -0 {} || echo gone", child.trim()), |said| said == "gone\n");
+    // One that has ended, and left somebody behind who holds its output, or does not.
+    for output in ["", "> /dev/null 2>&1"] {
+        let leaving = format!(r#"{{"Path": "/bin/sh", "Args": ["-c", "sleep 1000 {output} & echo $!"]}}"#);
+        bed.fed("circuit mkproc $X/q", &leaving);
+        bed.ok("circuit wait $X/q");
+        let child = bed.ok("circuit stdout $X/q | head -n 1");
+        bed.ok("circuit scrub -kill $X/q");
+        bed.until(&format!("kill -0 {} || echo gone", child.trim()), |said| said == "gone\n");
+    }
+}
+
+#[test]
+fn all_of_a_group_has_the_grace_whoever_ends_first() {
+    let bed = Bed::with_servers(1);
+    let slow = "(trap 'sleep 0.2; echo saved > saved; exit' TERM; echo ready; while :; do sleep 0.01; done) & wait";
+    let spec = format!(r#"{{"Path": "/bin/sh", "Args": ["-c", "{slow}"], "Grace": "30s"}}"#);
+    bed.fed("circuit mkproc $X/p", &spec);
+    bed.ok("circuit stdout $X/p | head -n 1");
+    bed.ok("circuit scrub -kill $X/p");
+    assert_eq!(bed.ok("cat saved"), "saved\n");
 }
 
 #[test]

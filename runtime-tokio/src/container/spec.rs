@@ -1,6 +1,9 @@
 //! What is wished for, as the engine wants it said.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Component, Path, PathBuf},
+};
 
 use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
 use circuit_core::{
@@ -57,11 +60,27 @@ pub(super) fn check(spec: &ContainerSpec, rules: &ContainerRules) -> Result<(), 
     let socket = fs::canonicalize(&rules.socket).map(|path| path.to_string_lossy().into_owned());
     let real = ContainerRules { socket: socket.unwrap_or_else(|_| rules.socket.clone()), all: rules.all };
     for path in spec.host_paths() {
-        // What is not there yet is no link.
-        let resolved = fs::canonicalize(Path::new(path)).unwrap_or_else(|_| path.into());
-        if real.forbid(&resolved.to_string_lossy()) {
+        if real.forbid(&resolved(path).to_string_lossy()) {
             return Err(ContainerRules::forbidden(path));
         }
     }
     Ok(())
+}
+
+/// Where a path leads. As to the engine, `..` is what it says whether or not
+/// anything is there; and what is not there yet is no link.
+fn resolved(path: &str) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in Path::new(path).components() {
+        match part {
+            Component::ParentDir => drop(clean.pop()),
+            Component::CurDir => {}
+            part => clean.push(part),
+        }
+    }
+    let there = clean.ancestors().find_map(|above| Some((above, fs::canonicalize(above).ok()?)));
+    match there {
+        Some((above, real)) => real.join(clean.strip_prefix(above).unwrap_or(&clean)),
+        None => clean,
+    }
 }

@@ -164,7 +164,7 @@ impl Processes {
     fn kill(&mut self, id: ElementId, grace: Duration) {
         let told = self.running.remove(&id).is_some_and(|orders| orders.send(Order::Kill(grace)).is_ok());
         if !told {
-            // It has ended, and all that held its pipes.
+            // It has ended, and nothing is left of it.
             let events = self.events.clone();
             let event = EffectEvent::Process { id, event: ProcessEvent::Killed { result: Ok(()) } };
             tokio::spawn(async move { events.send(event).await });

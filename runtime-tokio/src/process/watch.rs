@@ -13,8 +13,9 @@ use circuit_core::{
     elements::ElementId,
     wire::op::{How, Stdio},
 };
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, pidfd_send_signal, waitid,
+use rustix::{
+    io::Errno,
+    process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid},
 };
 use tokio::{
     io::{AsyncWriteExt, unix::AsyncFd},
@@ -33,6 +34,9 @@ use crate::driver::NEVER;
 
 /// How long after the first time a group that is still there is killed again.
 const KILLING: Duration = Duration::from_secs(1);
+/// How often it is looked whether anybody is left of a group that is to end:
+/// nobody tells.
+const LOOKING: Duration = Duration::from_millis(20);
 
 pub(super) async fn say_failed(events: &mpsc::Sender<EffectEvent>, id: ElementId, failed: Failed) {
     let event = match failed {
@@ -42,8 +46,9 @@ pub(super) async fn say_failed(events: &mpsc::Sender<EffectEvent>, id: ElementId
     let _ = events.send(EffectEvent::Process { id, event }).await;
 }
 
-/// Watches a program until it has ended and nobody holds its pipes, or wants
-/// what of its output is on disk.
+/// Watches a program until it has ended, nobody holds its pipes or wants what of its
+/// output is on disk, and nobody is left of its group who might yet have to be
+/// ended.
 pub(super) async fn watch(
     id: ElementId,
     spawned: Spawned,
@@ -80,6 +85,8 @@ struct Watch {
     pid: u32,
     /// When its group is killed, if it is to end.
     kill_at: Option<Instant>,
+    /// Whether that was done.
+    killed: bool,
 }
 
 impl Watch {
@@ -113,6 +120,7 @@ impl Watch {
                 released: false,
                 pid: spawned.pid,
                 kill_at: None,
+                killed: false,
             }),
             Err(error) => Err((error, events)),
         }
@@ -133,9 +141,10 @@ impl Watch {
                 order = self.orders.recv(), if !self.released => self.obey(order).await,
                 status = exit_of(&self.pidfd), if !self.exited => self.has_exited(status).await,
                 () = time::sleep_until(self.kill_at.unwrap_or_else(Instant::now)), if self.kill_at.is_some() => {
-                    self.signal_group(Signal::KILL);
+                    self.kill_group();
                     self.kill_at = Some(Instant::now() + KILLING);
                 }
+                () = time::sleep(LOOKING), if self.exited && self.kill_at.is_some() => {}
                 () = next(children.as_mut()), if !self.exited => self.look_for_stops().await,
                 event = self.stdout.next() => self.say(event).await,
                 event = self.stderr.next() => self.say(event).await,
@@ -149,9 +158,13 @@ impl Watch {
     }
 
     /// Whether nothing more comes of it.
-    const fn is_over(&self) -> bool {
+    fn is_over(&self) -> bool {
         let silent = self.stdout.is_over() && self.stderr.is_over();
-        self.exited && (silent || self.kill_at.is_some())
+        self.exited
+            && match self.kill_at {
+                Some(_) => self.killed || !self.has_group(),
+                None => silent && (self.released || !self.has_group()),
+            }
     }
 
     async fn obey(&mut self, order: Option<Order>) {
@@ -184,7 +197,7 @@ impl Watch {
                 self.release();
                 self.kill_at = Some(Instant::now() + grace.min(NEVER));
                 // One that has ended may have left some of its group behind.
-                self.signal_group(if self.exited { Signal::KILL } else { Signal::TERM });
+                self.signal_group(Signal::TERM.as_raw());
             }
             // Whoever asked for it is gone: it goes on, and nobody listens.
             Some(Order::Release) | None => self.release(),
@@ -204,23 +217,37 @@ impl Watch {
         }
     }
 
-    /// Sends a signal to all of its group.
-    fn signal_group(&self, signal: Signal) {
-        /// To the group that the process leads, or led.
+    fn kill_group(&mut self) {
+        self.signal_group(Signal::KILL.as_raw());
+        self.killed = true;
+    }
+
+    /// Whether anybody is known to be left of its group.
+    fn has_group(&self) -> bool {
+        self.signal_group(0)
+    }
+
+    /// Sends a signal to all of its group: whether there was anybody to have it.
+    fn signal_group(&self, signal: i32) -> bool {
+        match self.signal_by_pidfd(signal) {
+            // Then the number will do, as long as it was not given back.
+            Err(Errno::INVAL) if !self.exited => {
+                let group = i32::try_from(self.pid).unwrap_or(0);
+                // SAFETY: it reads no memory of ours.
+                group > 1 && unsafe { libc::kill(-group, signal) } == 0
+            }
+            result => result.is_ok(),
+        }
+    }
+
+    /// To the group that the process leads, or led; old kernels cannot do that.
+    fn signal_by_pidfd(&self, signal: i32) -> Result<(), Errno> {
         const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 4;
         let (pidfd, none) = (self.pidfd.as_raw_fd(), std::ptr::null::<libc::siginfo_t>());
         // SAFETY: it reads no memory of ours.
-        let sent = unsafe {
-            libc::syscall(libc::SYS_pidfd_send_signal, pidfd, signal.as_raw(), none, PIDFD_SIGNAL_PROCESS_GROUP)
-        };
-        // Old kernels cannot do that; then the number will do, as long as it
-        // was not given back.
-        if sent == -1
-            && !self.exited
-            && let Some(group) = i32::try_from(self.pid).ok().and_then(Pid::from_raw)
-        {
-            let _ = kill_process_group(group, signal);
-        }
+        let sent =
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd, signal, none, PIDFD_SIGNAL_PROCESS_GROUP) };
+        if sent == 0 { Ok(()) } else { Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)) }
     }
 
     fn send_signal(&self, number: i32) {
@@ -234,8 +261,8 @@ impl Watch {
         let Some(status) = status else {
             return;
         };
-        if self.kill_at.is_some() {
-            self.signal_group(Signal::KILL); // before the number is given back
+        if self.kill_at.is_some() && self.signal_by_pidfd(0) == Err(Errno::INVAL) {
+            self.kill_group(); // before the number is given back
         }
         let _ = waitid(WaitId::PidFd(self.pidfd.as_fd_of()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
         self.exited = true;

@@ -14,6 +14,8 @@ fn what_cannot_be_made_is_said_and_nothing_of_it_is_left() {
     for (fields, says) in [
         (r#""Image": "127.0.0.1:1/no/such""#, "the image 127.0.0.1:1/no/such is not there and cannot be pulled"),
         (r#""Image": "No Name""#, "invalid reference format"),
+        (r#""Image": "get?names=busybox&x=""#, "invalid reference format"),
+        (r#""Image": "../containers/x/export""#, "invalid reference format"),
         (r#""Image": """#, "Image is empty"),
         (r#""Path": "/bin/nothing""#, "/bin/nothing could not be started: no such file or directory"),
         (r#""Path": "/tmp""#, "/tmp could not be started: permission denied"),
@@ -31,9 +33,11 @@ fn what_cannot_be_made_is_said_and_nothing_of_it_is_left() {
         assert!(done.stderr.lines().count() <= 4, "{fields}: {done:?}");
     }
     bed.ok("ln -s /var/run/docker.sock innocent");
-    let innocent = bed.path().join("innocent");
-    let done = make(&bed, "c", &format!(r#""Path": "/bin/true", "Volume": ["{}:/s"]"#, innocent.display()));
-    assert!(done.status == 1 && done.stderr.contains("innocent leads to the engine's socket"), "{done:?}");
+    for way in ["innocent", "nothing/../innocent"] {
+        let volume = bed.path().join(way);
+        let done = make(&bed, "c", &format!(r#""Path": "/bin/true", "Volume": ["{}:/s"]"#, volume.display()));
+        assert!(done.status == 1 && done.stderr.contains("innocent leads to the engine's socket"), "{done:?}");
+    }
     let long = format!("\"Args\": [\"{}\"]", "x".repeat(1024 * 1024));
     assert!(make(&bed, "c", &long).stderr.contains("over 1 MiB"));
     assert_eq!(bed.ok("circuit ls $X"), "");

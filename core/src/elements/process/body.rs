@@ -166,12 +166,15 @@ fn checked_container(spec: ContainerSpec, rules: &ContainerRules) -> Result<Cont
     if spec.image.is_empty() {
         return invalid("Image is empty".to_string());
     }
+    if !is_image(&spec.image) {
+        return invalid(format!("invalid reference format: no image is called {:?}", spec.image));
+    }
     if spec.memory > i64::MAX as u64 || spec.cpu_shares > i64::MAX as u64 {
         return invalid("Memory or CpuShares is too large".to_string());
     }
     check_command(&spec.path, &spec.dir, &spec.args, &spec.env)?;
-    if spec.image.contains('\0') || spec.entry.contains('\0') {
-        return invalid("Image or Entry has a NUL in it".to_string());
+    if spec.entry.contains('\0') {
+        return invalid("Entry has a NUL in it".to_string());
     }
     if let Some(bad) = spec.volume.iter().find(|volume| !is_volume(volume)) {
         return invalid(format!("the volume {bad:?} is none of /INSIDE, /HOST:/INSIDE[:MODE] and NAME:/INSIDE[:MODE]"));
@@ -185,6 +188,12 @@ fn checked_container(spec: ContainerSpec, rules: &ContainerRules) -> Result<Cont
         return Err(ContainerRules::forbidden(path));
     }
     Ok(spec)
+}
+
+/// Whether an image can be called this: it becomes part of what its engine is asked.
+fn is_image(image: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@".contains(&byte);
+    image.bytes().all(plain) && !image.split('/').any(|part| matches!(part, "" | "." | ".."))
 }
 
 fn is_volume(volume: &str) -> bool {

@@ -56,31 +56,36 @@ pub fn keep(folder: &Path) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(None)?;
     listener.set_nonblocking(true)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let result = runtime.block_on(async {
-        let listener = UnixListener::from_std(listener)?;
-        run(listener, folder).await
-    });
-    leave(folder);
+    let result = runtime
+        .block_on(async { run(Door { listener: UnixListener::from_std(listener)?, folder: folder.to_owned() }).await });
     // What is left to read on threads nobody waits for.
     runtime.shutdown_background();
     result
 }
 
-/// Nobody will find it any more.
-fn leave(folder: &Path) {
-    let _ = fs::remove_file(folder.join(SOCKET));
-    let _ = fs::remove_dir(folder);
+/// Where servers find it. With this goes the folder, once: then its number is free,
+/// and may be another keeper's.
+struct Door {
+    listener: UnixListener,
+    folder: PathBuf,
 }
 
-async fn run(listener: UnixListener, folder: &Path) -> io::Result<()> {
-    let mut link = Link::new(listener.accept().await?.0);
+impl Drop for Door {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.folder.join(SOCKET));
+        let _ = fs::remove_dir(&self.folder);
+    }
+}
+
+async fn run(door: Door) -> io::Result<()> {
+    let mut link = Link::new(door.listener.accept().await?.0);
     link.greet(None);
     let Some(ToKeeper::Start(at, spec)) = link.next().await else {
         return Ok(()); // the server was lost before it had said what to start
     };
     let (sender, mut events) = mpsc::channel(EVENTS);
     let mut processes = Processes::new(sender);
-    processes.store_in(folder.to_owned());
+    processes.store_in(door.folder.clone());
     processes.perform(Effect::Spawn { id: ID, spec: Box::new(spec.clone()) });
     let mut kept = Kept::new(at, spec);
     let first = heard(events.recv().await, &mut kept);
@@ -94,8 +99,7 @@ async fn run(listener: UnixListener, folder: &Path) -> io::Result<()> {
         link.flush().await;
         return Ok(());
     }
-    let keeper = Keeper { listener: Some(listener), folder: folder.to_owned(), link: Some(link), kept, orders, events };
-    keeper.run().await;
+    Keeper { door: Some(door), link: Some(link), kept, orders, events }.run().await;
     // With this ends the thread on which the process was started.
     drop(processes);
     Ok(())
@@ -104,8 +108,7 @@ async fn run(listener: UnixListener, folder: &Path) -> io::Result<()> {
 /// A keeper whose process was started.
 struct Keeper {
     /// Nothing once no server is to find it any more.
-    listener: Option<UnixListener>,
-    folder: PathBuf,
+    door: Option<Door>,
     /// The server, if there is one.
     link: Option<Link>,
     kept: Kept,
@@ -120,7 +123,7 @@ impl Keeper {
             let room = self.link.as_ref().is_none_or(Link::has_room);
             tokio::select! {
                 biased;
-                link = accept(self.listener.as_ref()) => self.meet(link).await,
+                link = accept(self.door.as_ref()) => self.meet(link).await,
                 message = next(self.link.as_mut()) => match message {
                     Some(ToKeeper::Order(order)) => self.obey(order),
                     Some(ToKeeper::Start(..)) | None => self.link = None,
@@ -161,8 +164,7 @@ impl Keeper {
             Order::Read(of, until) => self.kept.output(*of).until = *until,
             Order::Forget(of, before) => self.kept.output(*of).base = *before,
             Order::Release | Order::Kill(_) => {
-                self.listener = None;
-                leave(&self.folder);
+                self.door = None;
             }
             _ => {}
         }
@@ -184,9 +186,9 @@ fn heard(event: Option<EffectEvent>, kept: &mut Kept) -> Option<ProcessEvent> {
     })
 }
 
-async fn accept(listener: Option<&UnixListener>) -> io::Result<Link> {
-    match listener {
-        Some(listener) => Ok(Link::new(listener.accept().await?.0)),
+async fn accept(door: Option<&Door>) -> io::Result<Link> {
+    match door {
+        Some(door) => Ok(Link::new(door.listener.accept().await?.0)),
         None => std::future::pending().await,
     }
 }

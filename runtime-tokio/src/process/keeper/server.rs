@@ -219,7 +219,11 @@ pub(in crate::process) async fn carry(mut carrier: Carrier, keeper: Known) {
             message = link.next() => {
                 let Some(FromKeeper::Event(event)) = message else {
                     tracing::warn!("{}: the keeper is gone, and its process with it", folder.display());
-                    let _ = fs::remove_dir_all(folder);
+                    // One that was told to end has given up its number, or the
+                    // next start clears up after it.
+                    if !ending {
+                        let _ = fs::remove_dir_all(folder);
+                    }
                     return carrier.say(ProcessEvent::Lost).await;
                 };
                 let last = matches!(

@@ -18,8 +18,8 @@ impl Rig {
         let folder = tempfile::tempdir().expect("a folder");
         let listener = UnixListener::bind(folder.path().join(SOCKET)).expect("a socket");
         let stream = UnixStream::connect(folder.path().join(SOCKET)).await.expect("connected");
-        let path = folder.path().to_owned();
-        let task = tokio::spawn(async move { run(listener, &path).await });
+        let door = Door { listener, folder: folder.path().to_owned() };
+        let task = tokio::spawn(run(door));
         (Self { folder, task }, Link::new(stream))
     }
 
