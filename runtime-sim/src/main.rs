@@ -38,7 +38,7 @@ enum Command {
         /// Which, as `list` names it.
         scenario: String,
         /// How many servers, if not the scenario's own choice.
-        #[arg(long)]
+        #[arg(long, value_parser = nodes)]
         nodes: Option<usize>,
         /// Seeds, as FIRST..END.
         #[arg(long, default_value = "0..20", value_parser = seeds)]
@@ -52,7 +52,7 @@ enum Command {
         /// Which, as `list` names it.
         scenario: String,
         /// How many servers, if not the scenario's own choice.
-        #[arg(long)]
+        #[arg(long, value_parser = nodes)]
         nodes: Option<usize>,
         /// The seed.
         #[arg(long)]
@@ -95,6 +95,11 @@ enum Command {
 const PATIENCE: Duration = Duration::from_secs(60);
 /// So many planted faults may get away.
 const MAY_ESCAPE: usize = 2;
+
+fn nodes(text: &str) -> Result<usize, String> {
+    let fits = |nodes: &usize| (2..=1 << 16).contains(nodes);
+    text.parse().ok().filter(fits).ok_or_else(|| "a world has 2 to 65,536 servers".to_owned())
+}
 
 fn seeds(text: &str) -> Result<Range<u64>, String> {
     let parsed = text.split_once("..").and_then(|(first, end)| Some(first.parse().ok()?..end.parse().ok()?));

@@ -35,7 +35,7 @@ pub use journal::Journal;
 pub use keys::{read_key, system_rng, write_key};
 pub use net::{Net, TokioNet};
 pub use outside::Outside;
-pub use process::keep;
+pub use process::{keep, raise_descriptors};
 pub use server::{Server, ServerConfig, runtime};
 pub use state::{Identity, StateDir};
 pub use wire::Wire;

@@ -79,6 +79,7 @@ struct Started {
 impl Start {
     pub(crate) fn run(self) -> Result<u8, Fault> {
         logging::start(Level::INFO)?;
+        circuit_tokio::raise_descriptors();
         let runtime =
             circuit_tokio::runtime().map_err(|error| Fault::failed(format!("no runtime: {}", plain(&error))))?;
         runtime.block_on(self.serve())

@@ -89,6 +89,19 @@ fn removing_and_killing_ends_all_of_its_group() {
 }
 
 #[test]
+fn a_server_has_all_descriptors_it_may_and_its_programs_as_many_as_it_began_with() {
+    let bed = Bed::new();
+    let server = bed.launch("unset CIRCUIT_HMAC; ulimit -Sn 300; exec circuit start -hmac .hmac -a 127.0.0.1");
+    bed.ok(&format!("echo {} > url", server.url));
+    let script = |line: &str| format!("export CIRCUIT=url X={}; {line}", server.anchor);
+    let look = r#"{"Path": "/bin/sh", "Args": ["-c", "ulimit -Sn; grep 'open files' /proc/$PPID/limits"]}"#;
+    bed.fed(&script("circuit mkproc $X/p"), look);
+    let said = bed.ok(&script("circuit stdout $X/p"));
+    let words: Vec<&str> = said.split_whitespace().collect();
+    assert!(matches!(words[..], ["300", "Max", "open", "files", soft, hard, _] if soft == hard), "{said}");
+}
+
+#[test]
 fn all_of_a_group_has_the_grace_whoever_ends_first() {
     let bed = Bed::with_servers(1);
     let slow = "(trap 'sleep 0.2; echo saved > saved; exit' TERM; echo ready; while :; do sleep 0.01; done) & wait";

@@ -16,20 +16,28 @@ use crate::{
     wire::Frame,
 };
 
-/// The link of a server with itself, which no other has.
-pub(super) const LINK: LinkId = LinkId(0);
-/// Who is at its other end.
-pub(super) const SELF: Other = Other::Client(1);
+/// A session of a server with itself: its link, and who is at the other end. Every
+/// client has another, so that what comes late for one is not taken for the
+/// next one's.
+pub(super) type Own = (LinkId, Other);
+
+/// Numbers of links from here on are of servers with themselves.
+const FIRST: u64 = 1 << 63;
+
+/// Whether a link is a server's with itself.
+pub(super) const fn is_own(link: LinkId) -> bool {
+    link.0 >= FIRST
+}
 
 /// What the agent wants done.
 #[derive(Debug)]
 pub(super) enum Output {
-    /// Its session begins.
-    Up,
-    /// Its session ends.
-    Down,
+    /// A session begins.
+    Up(Own),
+    /// It ends.
+    Down(Own),
     /// It sends this.
-    Frame(Frame),
+    Frame(Own, Frame),
     /// Something came of the call for a clause of a select.
     Event(ElementId, usize, Event),
     /// When [`Agent::handle_timeout`] wants to be called, or that it does not.
@@ -42,13 +50,16 @@ pub(super) struct Agent {
     own: Target,
     me: ServerId,
     rng: Rng,
+    /// Its last session, which is up while there is a client.
+    session: Own,
     client: Option<Client>,
     out: VecDeque<Output>,
 }
 
 impl Agent {
     pub(super) fn new(me: ServerId, own: Target, rng: Rng) -> Self {
-        Self { own, me, rng, client: None, out: VecDeque::new() }
+        let session = (LinkId(FIRST), Other::Client(0));
+        Self { own, me, rng, session, client: None, out: VecDeque::new() }
     }
 
     /// A command: do this about the call for a clause.
@@ -58,7 +69,8 @@ impl Agent {
             (Order::Ask(host, op), None) => {
                 let label = format!("server {}", self.me);
                 let mut client = Client::new(label, vec![self.own], self.rng.seed());
-                self.out.push_back(Output::Up);
+                self.session = (LinkId(self.session.0.0 + 1), Other::Client(self.rng.u64()));
+                self.out.push_back(Output::Up(self.session));
                 client.call(now, call, host, op.into());
                 self.client = Some(client);
             }
@@ -72,9 +84,9 @@ impl Agent {
         self.drain(now);
     }
 
-    /// The world happened: something came for it.
-    pub(super) fn handle_frame(&mut self, now: Instant, frame: Frame) {
-        if let Some(client) = &mut self.client {
+    /// The world happened: something came for one of its sessions.
+    pub(super) fn handle_frame(&mut self, now: Instant, link: LinkId, frame: Frame) {
+        if let Some(client) = self.client.as_mut().filter(|_| self.session.0 == link) {
             client.handle_frame(now, frame);
             self.drain(now);
         }
@@ -106,7 +118,7 @@ impl Agent {
             match output {
                 client::Output::Dial(_) => client.handle_up(now, Peer { role: Role::Server, id: self.me }),
                 client::Output::Send(Frame::Ping(number)) => client.handle_frame(now, Frame::Pong(number)),
-                client::Output::Send(frame) => self.out.push_back(Output::Frame(frame)),
+                client::Output::Send(frame) => self.out.push_back(Output::Frame(self.session, frame)),
                 client::Output::Event(event) => {
                     let Some(call) = call_in(&event) else { continue };
                     let (id, clause) = clause_of(call);
@@ -123,11 +135,11 @@ impl Agent {
             client.close();
             let last = core::iter::from_fn(|| client.poll_output());
             self.out.extend(last.filter_map(|output| match output {
-                client::Output::Send(frame) => Some(Output::Frame(frame)),
+                client::Output::Send(frame) => Some(Output::Frame(self.session, frame)),
                 _ => None,
             }));
             self.client = None;
-            self.out.extend([Output::Down, Output::Timer(None)]);
+            self.out.extend([Output::Down(self.session), Output::Timer(None)]);
         }
     }
 }
@@ -152,4 +164,35 @@ const fn call_in(event: &Event) -> Option<CallId> {
 
 const fn is_unknown(event: &Event) -> bool {
     matches!(event, Event::Answer { result: Err(Error { kind: ErrorKind::Unknown, .. }), .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Load, Route, op::Op, route::End};
+
+    #[test]
+    fn what_is_late_for_one_client_is_not_taken_for_the_next_ones() {
+        let (me, now) = (ServerId(1), Instant::ZERO);
+        let own = Target { addr: ([127, 0, 0, 1], 1).into(), expect: Some(me) };
+        let mut agent = Agent::new(me, own, Rng::from_number(1));
+        let mut session = || {
+            let op = Op::Peek("a".parse().expect("a path"));
+            agent.order(now, ElementId(1), 0, Order::Ask(ServerId(2), op));
+            let begun = core::iter::from_fn(|| agent.poll_output()).find_map(|output| match output {
+                Output::Up(own) => Some(own),
+                _ => None,
+            });
+            agent.order(now, ElementId(1), 0, Order::Withdraw);
+            begun.expect("a session")
+        };
+        let (first, second) = (session(), session());
+        assert!(first.0 != second.0 && first.1 != second.1 && is_own(first.0) && is_own(second.0));
+        agent.order(now, ElementId(1), 0, Order::Ask(ServerId(2), Op::Peek("a".parse().expect("a path"))));
+        while agent.poll_output().is_some() {}
+        let route = Route { to: End::Client, bulk: false, hops: 0, host: ServerId(2), via: ServerId(0), session: 0 };
+        let nonsense = Frame::Packet(route, Load::Encoded(bytes::Bytes::from_static(&[255])));
+        agent.handle_frame(now, second.0, nonsense);
+        assert!(agent.poll_output().is_none(), "it would have complained");
+    }
 }

@@ -140,7 +140,7 @@ impl Node {
             }
             relay::Output::LocalLost(way) => self.calls.handle_lost(now, way),
             relay::Output::LocalLostServer(id) => self.calls.handle_lost_server(now, id),
-            relay::Output::Send(agent::LINK, frame) => self.agent.handle_frame(now, frame),
+            relay::Output::Send(link, frame) if agent::is_own(link) => self.agent.handle_frame(now, link, frame),
             relay::Output::Send(link, frame) => self.links.send(now, link, frame),
             relay::Output::Want(id, addr) => self.links.want(now, id, addr),
         }
@@ -240,12 +240,12 @@ impl Node {
 
     fn route_agent(&mut self, output: agent::Output) {
         match output {
-            agent::Output::Up => self.relay.handle_up(agent::LINK, agent::SELF),
-            agent::Output::Down => self.relay.handle_down(agent::LINK, agent::SELF, self.membership.view()),
-            agent::Output::Frame(Frame::Packet(route, load)) => {
-                self.relay.handle_packet((agent::LINK, agent::SELF), route, load, self.membership.view());
+            agent::Output::Up((link, own)) => self.relay.handle_up(link, own),
+            agent::Output::Down((link, own)) => self.relay.handle_down(link, own, self.membership.view()),
+            agent::Output::Frame(own, Frame::Packet(route, load)) => {
+                self.relay.handle_packet(own, route, load, self.membership.view());
             }
-            agent::Output::Frame(_) => {} // it says nothing else to a server
+            agent::Output::Frame(..) => {} // it says nothing else to a server
             agent::Output::Event(id, clause, event) => self.elements.handle_call(id, clause, event),
             agent::Output::Timer(at) => self.timers.set(TimerReason::Agent, at),
         }

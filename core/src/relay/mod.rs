@@ -8,6 +8,7 @@
 //! itself says so too, and nothing is dropped of which nobody hears.
 
 mod detour;
+mod losses;
 mod parcel;
 #[cfg(test)]
 mod tests;
@@ -132,7 +133,9 @@ impl Relay {
                 self.server_lost(id, view);
                 // It sees that all are lost, unless to it this link was one too
                 // many from the start: then nothing that was sent on it came.
-                self.unsaid.insert(id);
+                if view.live(id).is_some() {
+                    self.unsaid.insert(id);
+                }
                 let came_by = self.came_by.iter();
                 let lost: Vec<ServerId> = came_by.filter(|&(_, by)| *by == link).map(|(&via, _)| via).collect();
                 for via in lost {
@@ -183,6 +186,7 @@ impl Relay {
             }
         }
         self.unsaid.remove(&id);
+        self.came_by.remove(&id);
         self.transit.retain(|&(via, host)| via != id && host != id);
         self.out.push_back(Output::LocalLostServer(id));
     }
@@ -205,6 +209,13 @@ impl Relay {
                 if let Some(session) = self.sessions.get_mut(&session) {
                     session.hosts.insert(route.host);
                 }
+            }
+            // Nobody passes this server's own packets on to it, nor others' but those
+            // whose clients they are of.
+            Other::Server(id, _)
+                if route.to == End::Host && (route.via == self.me || route.host != self.me && route.via != id) =>
+            {
+                return;
             }
             Other::Server(id, _) if route.to == End::Host && route.via != id => {
                 if self.came_by.len() >= MAX_TRANSIT && !self.came_by.contains_key(&route.via) {
@@ -234,6 +245,9 @@ impl Relay {
             return; // clients have nothing to say about ways
         };
         match route.to {
+            // Of its own clients' ways this server knows itself. From it, a host
+            // would take this for a word that they have been told, too.
+            End::Host if route.via == self.me => {}
             End::Host if route.host == self.me && route.session == ALL => {
                 if id == route.via {
                     // It has told its clients.
@@ -254,7 +268,10 @@ impl Relay {
                 self.out.push_back(Output::LocalLost(Way { via: route.via, session: route.session }));
             }
             End::Client if route.via == self.me => {
-                let avoided = self.detours.avoid(route.host, id);
+                // What all must do and was passed on is the host's own word: then
+                // there is a way.
+                let passed_on = route.session == ALL && route.hops < MAX_HOPS;
+                let avoided = !passed_on && self.detours.avoid(route.host, id);
                 // Through another, perhaps: the client will try, for as long
                 // as this server sees the host.
                 let loss = if view.live(route.host).is_some() { Loss::Reset } else { loss };
@@ -267,9 +284,6 @@ impl Relay {
                     self.tell_client(route.host, route.session, loss);
                 }
             }
-            // Of its own clients' ways this server knows itself. From it, the host
-            // would take this for a word that they have been told, too.
-            End::Host if route.via == self.me => {}
             End::Host => self.forward(route.host, Parcel { route, load: Err(loss) }, view),
             End::Client => self.forward(route.via, Parcel { route, load: Err(loss) }, view),
         }
@@ -335,6 +349,10 @@ impl Relay {
         if let Some(&link) = self.up.get(&target) {
             return self.out.push_back(Output::Send(link, parcel.frame()));
         }
+        let back = self.came_by.get(&target).copied().filter(|_| route.to == End::Client);
+        if let Some(link) = back {
+            return self.pass_on(link, parcel);
+        }
         if let Some(pending) = self.pending.get_mut(&target) {
             if pending.bytes + parcel.cost() > MAX_PENDING {
                 return self.answer_loss(&parcel, Loss::Reset);
@@ -343,8 +361,7 @@ impl Relay {
             return pending.parcels.push_back(parcel);
         }
         let around = self.detours.get(target).and_then(|through| self.up.get(&through)).copied();
-        let back = self.came_by.get(&target).copied().filter(|_| route.to == End::Client);
-        if let Some(link) = back.or(around) {
+        if let Some(link) = around {
             return self.pass_on(link, parcel);
         }
         let Some(record) = view.live(target) else {
@@ -399,84 +416,6 @@ impl Relay {
             let route = Route { to: End::Client, bulk: false, ..route };
             self.out.push_back(Output::Send(link, Frame::Lost(route, loss)));
         }
-    }
-
-    fn tell_client(&mut self, host: ServerId, session: u64, loss: Loss) {
-        if let Some(found) = self.sessions.get(&session) {
-            let route = Route { to: End::Client, bulk: false, hops: 0, host, via: self.me, session }.at_client();
-            self.out.push_back(Output::Send(found.link, Frame::Lost(route, loss)));
-        }
-    }
-
-    /// Tells every client that uses `host`.
-    fn reset_host(&mut self, host: ServerId, loss: Loss) {
-        let users: Vec<u64> =
-            self.sessions.iter().filter(|(_, session)| session.hosts.contains(&host)).map(|(&id, _)| id).collect();
-        for session in users {
-            self.tell_client(host, session, loss);
-        }
-    }
-
-    /// The direct link to a server is gone.
-    fn server_lost(&mut self, id: ServerId, view: &View) {
-        self.reset_host(id, Loss::Reset);
-        for host in self.detours.through(id) {
-            self.detours.remove(host);
-            self.reset_host(host, Loss::Reset);
-            self.lose_clients(host, view);
-        }
-        let broken: Vec<_> = self.transit.iter().copied().filter(|&(via, host)| via == id || host == id).collect();
-        for (via, host) in broken {
-            self.transit.remove(&(via, host));
-            if host == id {
-                self.tell_server(via, Parcel::reset_all(host, via));
-            } else {
-                self.tell_server(host, Parcel::lose_all(host, via, Loss::Reset));
-            }
-        }
-    }
-
-    /// Tells a server, behind what it was sent before. Where no link is, and
-    /// none is being made, there was one, and it sees that it is gone.
-    fn tell_server(&mut self, id: ServerId, parcel: Parcel) {
-        if let Some(&link) = self.up.get(&id) {
-            self.out.push_back(Output::Send(link, parcel.frame()));
-        } else if let Some(pending) = self.pending.get_mut(&id) {
-            pending.parcels.push_back(parcel);
-        }
-    }
-
-    /// The way around to a host is left, and with it, perhaps, word of clients
-    /// that hung up: the host is told that all are lost. Those that are here
-    /// open the way again.
-    fn lose_clients(&mut self, host: ServerId, view: &View) {
-        self.forward(host, Parcel::lose_all(host, self.me, Loss::Gone), view);
-    }
-
-    /// This host gives up all ways by a dial-in server, which may not see why:
-    /// it is told, by whatever way there is.
-    fn lose_server(&mut self, via: ServerId, view: &View) {
-        self.out.push_back(Output::LocalLostServer(via));
-        self.forward(via, Parcel::reset_all(self.me, via), view);
-    }
-
-    /// A client of this server hung up: its hosts are told.
-    fn client_left(&mut self, session: u64, view: &View) {
-        let Some(found) = self.sessions.remove(&session) else {
-            return;
-        };
-        for host in found.hosts {
-            self.tell_host(host, session, view);
-        }
-    }
-
-    /// Tells a host that a client of this server is gone.
-    fn tell_host(&mut self, host: ServerId, session: u64, view: &View) {
-        if host == self.me {
-            return self.out.push_back(Output::LocalLost(Way { via: self.me, session }));
-        }
-        let route = Route { to: End::Host, bulk: false, hops: MAX_HOPS, host, via: self.me, session };
-        self.forward(host, Parcel { route, load: Err(Loss::Gone) }, view);
     }
 
     /// How many packets wait for a link.

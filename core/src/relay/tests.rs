@@ -323,6 +323,56 @@ fn who_hung_up_is_lost_on_the_link_that_stays_where_two_have_met() {
 }
 
 #[test]
+fn a_third_that_passes_on_a_hosts_word_is_a_way_to_it() {
+    let (mut relay, view) = (relay(), view());
+    for id in [HOST, THIRD] {
+        relay.handle_up(server(id).0, server(id).1);
+    }
+    relay.handle_packet(CLIENT, from_client(), body(), &view);
+    relay.handle_down(server(HOST).0, server(HOST).1, &view);
+    relay.handle_packet(CLIENT, from_client(), body(), &view);
+    relay.handle_failed(HOST, &view);
+    drain(&mut relay);
+    // The host has heard that all are lost, and says that they must come again.
+    let again = Parcel::reset_all(HOST, ME).route;
+    relay.handle_lost(server(THIRD), Route { hops: 0, ..again }, Loss::Reset, &view);
+    assert_eq!(drain(&mut relay), [told(Loss::Reset)]);
+    relay.handle_packet(CLIENT, from_client(), body(), &view);
+    assert_eq!(drain(&mut relay), [Output::Send(LinkId(3), Frame::Packet(route(End::Host, 0), body()))]);
+    // Its own word is that it has no way.
+    relay.handle_lost(server(THIRD), again, Loss::Reset, &view);
+    assert!(drain(&mut relay).iter().any(|output| matches!(output, Output::Want(HOST, _))));
+}
+
+#[test]
+fn an_answer_goes_back_as_the_question_came_though_its_client_is_being_dialled() {
+    let (mut relay, view) = (relay(), view());
+    relay.handle_up(server(THIRD).0, server(THIRD).1);
+    let asked = Route { host: ME, via: HOST, ..route(End::Host, 0) };
+    relay.handle_packet(server(THIRD), asked, body(), &view);
+    relay.handle_packet(CLIENT, from_client(), body(), &view);
+    drain(&mut relay);
+    relay.send_to_client(Way { via: HOST, session: 77 }, false, body(), &view);
+    let answer = Route { to: End::Client, ..asked };
+    assert_eq!(drain(&mut relay), [Output::Send(LinkId(3), Frame::Packet(answer, body()))]);
+}
+
+#[test]
+fn what_no_server_has_to_say_is_not_heard() {
+    let (mut relay, view) = (relay(), view());
+    for id in [HOST, THIRD] {
+        relay.handle_up(server(id).0, server(id).1);
+    }
+    // For clients of this server, or to be passed on for those of another.
+    for wrong in [Route { host: ME, ..route(End::Host, 1) }, Route { via: ServerId(9), ..route(End::Host, 1) }] {
+        relay.handle_packet(server(THIRD), wrong, body(), &view);
+    }
+    relay.handle_lost(server(THIRD), Route { host: ME, session: ALL, ..route(End::Host, 1) }, Loss::Gone, &view);
+    relay.handle_down(server(THIRD).0, server(THIRD).1, &view);
+    assert_eq!(drain(&mut relay), [Output::LocalLostServer(THIRD)]);
+}
+
+#[test]
 fn a_host_that_answers_what_was_late_hears_when_the_client_hangs_up() {
     let (mut relay, view) = (relay(), view());
     relay.handle_up(server(HOST).0, server(HOST).1);

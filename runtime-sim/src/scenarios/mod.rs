@@ -171,7 +171,7 @@ pub const ALL: &[Scenario] = &[
         name: "blackhole",
         about: "two of 100 servers cannot reach each other, and a client of one calls the other",
         smoke: 0..2,
-        small: Some(20),
+        small: Some(3),
         run: weak::blackhole,
     },
     Scenario {

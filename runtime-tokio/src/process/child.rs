@@ -17,6 +17,8 @@ use std::{
     ptr,
 };
 
+use super::descriptors::of_programs;
+
 /// Room for the child until it becomes the program.
 const STACK: usize = 64 * 1024;
 /// The first descriptor after the standard three.
@@ -51,6 +53,8 @@ struct Plan {
     dir: *const c_char,
     stdio: [RawFd; 3],
     server: c_int,
+    /// How many descriptors it may have open, if not as many as the server.
+    descriptors: Option<libc::rlimit>,
     /// What went wrong, if it did not become the program.
     errno: c_int,
 }
@@ -90,6 +94,7 @@ impl Nursery {
             dir: child.dir.as_ref().map_or(ptr::null(), |dir| dir.as_ptr()),
             stdio: stdio.each_ref().map(AsRawFd::as_raw_fd),
             server: self.server,
+            descriptors: of_programs(),
             errno: 0,
         };
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
@@ -150,6 +155,9 @@ unsafe fn become_program(plan: &mut Plan) {
             done = done && libc::dup2(fd, target) != -1;
         }
         done = done && (plan.dir.is_null() || libc::chdir(plan.dir) != -1);
+        if let Some(descriptors) = &plan.descriptors {
+            done = done && libc::setrlimit(libc::RLIMIT_NOFILE, descriptors) != -1;
+        }
         if done {
             // Nothing else that the server has open is the program's, whoever
             // opened it and however. Old kernels cannot do this: then only what

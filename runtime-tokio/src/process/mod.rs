@@ -6,6 +6,7 @@
 //! that watches it through a pidfd, which cannot come to mean another program.
 
 mod child;
+mod descriptors;
 mod keeper;
 mod output;
 mod spawn;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{runtime::Handle, sync::mpsc};
 
 use child::Nursery;
+pub use descriptors::raise_descriptors;
 pub use keeper::keep;
 use keeper::{Carrier, Known, Place};
 use spawn::Failed;
