@@ -103,14 +103,17 @@ impl Heal {
         }
     }
 
-    /// Whether the views of this server and that are to be compared.
+    /// Whether the views of this server and that are to be compared: for a join, on
+    /// every link until it is answered, as one may be too many and bring nothing.
     pub(super) fn is_reached(&self, id: ServerId) -> bool {
-        self.reached.contains(&id)
+        self.reached.contains(&id) || self.joins.iter().any(|join| join.id == Some(id))
     }
 
     /// The same, and that is done now.
     pub(super) fn take_reached(&mut self, id: ServerId) -> bool {
-        self.reached.remove(&id)
+        let is_reached = self.is_reached(id);
+        self.reached.remove(&id);
+        is_reached
     }
 
     /// A command: reach `target` for a call. If that cannot be, the answer.
@@ -292,9 +295,10 @@ mod tests {
         let mut heal = Heal::new(&[], addr(1));
         assert_eq!(heal.join(Instant::ZERO, CALL, target(2)), None);
         heal.reached(ServerId(2), Some(addr(2)));
-        assert!(heal.take_reached(ServerId(2)) && !heal.take_reached(ServerId(2)));
+        assert!(heal.take_reached(ServerId(2)) && heal.take_reached(ServerId(2)), "on every link until then");
         assert!(heal.joined(ServerId(3)).is_empty(), "somebody else");
         assert_eq!(heal.joined(ServerId(2)), [Output::Answer(CALL, Ok(Reply::Done))]);
+        assert!(!heal.take_reached(ServerId(2)));
         assert!(heal.joined(ServerId(2)).is_empty());
     }
 
