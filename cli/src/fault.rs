@@ -1,6 +1,10 @@
 //! What went wrong, in at most three lines and with the status to exit with.
 
-use std::{fmt::Display, io, process::ExitCode};
+use std::{
+    fmt::Display,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use circuit_core::{Error, ErrorClass, ErrorKind};
 
@@ -70,7 +74,7 @@ impl Fault {
             warn(&self.what);
         }
         if let Some(hint) = &self.hint {
-            eprintln!("hint: {}", escaped(&one_line(hint)));
+            say(&format!("hint: {}", escaped(&one_line(hint))));
         }
         ExitCode::from(self.status)
     }
@@ -78,7 +82,12 @@ impl Fault {
 
 /// A word to the user that ends nothing.
 pub(crate) fn warn(what: &str) {
-    eprintln!("circuit: {}", escaped(&one_line(what)));
+    say(&format!("circuit: {}", escaped(&one_line(what))));
+}
+
+/// Where standard error cannot be written, there is nowhere to say so.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 fn one_line(text: &str) -> String {

@@ -18,6 +18,8 @@ pub(crate) fn start(level: Level) -> Result<(), Fault> {
         .with_target(false)
         .with_ansi(false)
         .with_writer(io::stderr)
+        // It would say that a line could not be written there, where it could not.
+        .log_internal_errors(false)
         .init();
     Ok(())
 }

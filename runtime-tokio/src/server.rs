@@ -186,9 +186,10 @@ impl Server {
         asked.await.ok()
     }
 
-    /// Waits until it has ended by itself.
-    pub async fn ended(&mut self) {
-        let _ = (&mut self.task).await;
+    /// Waits until it has ended by itself: whether it did in good order. If not, it
+    /// has failed in a way that it should not.
+    pub async fn ended(&mut self) -> bool {
+        (&mut self.task).await.is_ok()
     }
 
     /// Stops it: it leaves the circuit, and every peer is told.

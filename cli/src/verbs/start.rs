@@ -103,7 +103,9 @@ impl Start {
         }
         tokio::select! {
             signal = interrupts.next() => tracing::info!("told to end by signal {signal}"),
-            () = server.ended() => return Ok(0),
+            well = server.ended() => {
+                return if well { Ok(0) } else { Err(Fault::failed("the server has failed: its log says where")) };
+            }
         }
         tokio::select! {
             () = server.stop() => Ok(0),

@@ -50,6 +50,16 @@ fn output_that_is_closed_from_the_start_is_a_fault() {
 }
 
 #[test]
+fn an_error_that_can_be_told_to_nobody_is_the_same_error() {
+    let bed = Bed::with_servers(1);
+    for line in ["peek $X/nothing", "ls --nonsense"] {
+        let told = bed.sh(&format!("circuit {line}"));
+        let untold = bed.sh(&format!("circuit {line} 2>/dev/full"));
+        assert!(told.status != 0 && told.status == untold.status, "{line}: {told:?} {untold:?}");
+    }
+}
+
+#[test]
 fn a_slow_reader_costs_no_memory_and_loses_nothing() {
     const LENGTH: usize = 128 << 20;
     let bed = Bed::with_servers(1);

@@ -17,6 +17,18 @@ fn a_signal_ends_a_server_in_good_order() {
 }
 
 #[test]
+fn a_server_whose_log_cannot_be_written_goes_on() {
+    let mut bed = Bed::new();
+    let server = bed.launch("unset CIRCUIT_HMAC; exec circuit start -a 127.0.0.1 -hmac .hmac 2>/dev/full");
+    // It would say who joins.
+    bed.add(&format!("-a 127.0.0.1 -hmac .hmac -j {}", server.url));
+    bed.ok(&format!("echo {} > url", server.url));
+    bed.until("CIRCUIT=url circuit ls /", |servers| servers.lines().count() == 2);
+    server.signal(Signal::TERM);
+    assert_eq!(server.end().0, Some(0));
+}
+
+#[test]
 fn a_directory_belongs_to_one_server_which_is_the_same_after_a_crash() {
     let bed = Bed::new();
     let server = bed.start("-a 127.0.0.1 -hmac .hmac -var state");

@@ -28,6 +28,10 @@ impl Replay {
         if sent.abs_diff(wall) > window {
             return Err(Refusal::Clock);
         }
+        // This clock was set back: what was forgotten is of a time that has not come.
+        if self.floor.is_some_and(|floor| floor > wall.saturating_add(2 * window)) {
+            *self = Self::default();
+        }
         if self.floor.is_some_and(|floor| sent <= floor) || !self.heard.insert((sent, nonce)) {
             return Err(Refusal::Repeated);
         }
@@ -49,6 +53,17 @@ mod tests {
     use super::*;
 
     const WALL: u64 = 1_700_000_000_000_000;
+
+    #[test]
+    fn a_clock_that_is_set_back_shuts_nobody_out() {
+        let mut replay = Replay::default();
+        for second in 0..100 {
+            assert_eq!(replay.take(WALL + second * 1_000_000, WALL + second * 1_000_000, second), Ok(()));
+        }
+        let before = WALL - 3_600_000_000;
+        assert_eq!(replay.take(before, before, 1), Ok(()));
+        assert_eq!(replay.take(before, before, 1), Err(Refusal::Repeated));
+    }
 
     #[test]
     fn thirty_one_seconds_are_too_many_either_way() {

@@ -184,8 +184,13 @@ impl Zone {
             None => {
                 // Of the wildcards only that of the closest name there is counts (RFC 4592).
                 let closest = (top..all).rev().find(|&count| count == top || self.is_known(key.top(count)));
-                let wild = closest.and_then(|count| self.entry(&wildcard(key.top(count))));
-                wild.map_or(Found::Missing, Found::Entry)
+                let wild = closest.map(|count| wildcard(key.top(count)));
+                match (wild.as_ref().and_then(|wild| self.entry(wild)), wild) {
+                    (Some(entry), _) => Found::Entry(entry),
+                    // It is there, for the names beneath it.
+                    (None, Some(wild)) if self.is_known(&wild) => Found::Empty,
+                    (None, _) => Found::Missing,
+                }
             }
         };
         Some(Place { top, found })
@@ -209,7 +214,8 @@ impl Zone {
             return self.entry(key.as_slice()).map(|_| all);
         }
         if key.top(1) == b"\x04arpa" {
-            return (2..=all).find(|&count| self.entry(key.top(count)).is_some());
+            let is_wild = |count| count < all && self.entry(&wildcard(key.top(count))).is_some();
+            return (2..=all).find(|&count| self.entry(key.top(count)).is_some() || is_wild(count));
         }
         if self.is_known(key.top(2)) {
             return Some(2);

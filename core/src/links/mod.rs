@@ -357,7 +357,8 @@ impl Links {
         self.out.push_back(Output::Greeted { id: peer, hello, dialled });
         let dialled = dialled.is_some();
         if let Some(dial) = self.dials.get_mut(&peer) {
-            dial.failures = 0;
+            // Should it be lost, it can be dialled at once.
+            (dial.failures, dial.not_before) = (0, Instant::ZERO);
         }
         if let Some(before) = self.to_server(peer) {
             let before_dialled = self.links.get(&before).is_some_and(|link| link.dialled);
@@ -427,7 +428,10 @@ impl Links {
                 }
                 self.out.push_back(Output::Unreached(Target { addr, expect: id }, since));
             }
-            Stage::Greeting { peer: id, dialled: Some(_) } => self.dial_failed(now, id),
+            // One that is too many is no failure.
+            Stage::Greeting { peer: id, dialled: Some(_) } if !self.servers.contains_key(&id) => {
+                self.dial_failed(now, id);
+            }
             Stage::Up(other) => {
                 if let Other::Server(id, _) = other
                     && self.servers.get(&id) == Some(&link)

@@ -265,6 +265,21 @@ fn a_server_that_cannot_be_dialled_is_not_dialled_at_once_again() {
 }
 
 #[test]
+fn a_server_that_was_here_can_be_dialled_at_once_however_often_it_could_not_before() {
+    let mut links = links(1);
+    links.want(Instant::ZERO, ServerId(2), addr(2));
+    let Some(Output::Dial { link, .. }) = drain(&mut links).first().cloned() else { panic!() };
+    links.handle_down(Instant::ZERO, link);
+    let came = links.handle_incoming(Instant::ZERO, SOURCE).unwrap();
+    links.handle_up(Instant::ZERO, came, Peer { role: Role::Server, id: ServerId(2) }, hello(links.me));
+    links.handle_frame(Instant::ZERO, came, Frame::Hello(hello(ServerId(2))));
+    links.handle_down(Instant::ZERO, came);
+    drain(&mut links);
+    links.want(Instant::ZERO, ServerId(2), addr(2));
+    assert!(matches!(drain(&mut links)[..], [Output::Dial { .. }]));
+}
+
+#[test]
 fn servers_that_were_dialled_long_ago_are_forgotten_once_there_are_many() {
     let (mut links, mut now) = (links(1), Instant::ZERO);
     for id in 0..2 * MAX_LINKS as u64 {

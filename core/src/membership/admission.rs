@@ -25,8 +25,8 @@ pub(super) struct Admission {
     readmitted: BTreeMap<ServerId, Instant>,
     /// Who waits, and until when.
     waiting: BTreeMap<ServerId, Instant>,
-    /// When servers came back, lately.
-    returns: VecDeque<Instant>,
+    /// When servers came back, lately, and which; each once.
+    returns: VecDeque<(Instant, ServerId)>,
 }
 
 impl Admission {
@@ -45,7 +45,8 @@ impl Admission {
                 return true;
             }
         }
-        self.returns.push_back(now);
+        self.returns.retain(|&(at, other)| at + TOGETHER >= now && other != id);
+        self.returns.push_back((now, id));
         let last = self.readmitted.get(&id).copied().filter(|&last| last + READMIT_AFTER > now);
         match last {
             Some(last) if !self.is_healing(now, present) => {
@@ -98,7 +99,7 @@ impl Admission {
 
     /// Whether a quarter of all, and more than one, came back together.
     fn is_healing(&mut self, now: Instant, present: usize) -> bool {
-        while self.returns.front().is_some_and(|&at| at + TOGETHER < now) {
+        while self.returns.front().is_some_and(|&(at, _)| at + TOGETHER < now) {
             self.returns.pop_front();
         }
         let (returned, waiting) = (self.returns.len(), self.waiting.len());
@@ -148,6 +149,14 @@ mod tests {
         assert!(admission.decide(at(21), &anew, Some(&dead(2)), PRESENT));
         assert_eq!(admission.waiting(), 0);
         assert!(admission.decide(at(22), &alive(3), None, PRESENT));
+    }
+
+    #[test]
+    fn one_that_comes_and_goes_is_no_partition_that_heals_however_few_there_are() {
+        let mut admission = Admission::default();
+        let mut back = |now| admission.decide(now, &alive(2), Some(&dead(2)), 3);
+        assert!(back(at(0)) && !back(at(8)) && !back(at(16)));
+        assert_eq!(admission.returns.len(), 1);
     }
 
     #[test]

@@ -136,6 +136,19 @@ impl Membership {
         self.edges.iter().filter(|(_, edge)| edge.down).map(|(&id, _)| id).collect()
     }
 
+    /// A server has started again: what was thought of its last start is no
+    /// opinion of this one.
+    pub(super) fn observe_anew(&mut self, now: Instant, id: ServerId) {
+        let Some(edge) = self.edges.get_mut(&id) else {
+            return;
+        };
+        let before = core::mem::replace(edge, Edge::new(now));
+        self.start_observing(now, id);
+        if before.down {
+            self.rewatch(now); // nobody has to stand in for it
+        }
+    }
+
     fn start_observing(&mut self, now: Instant, id: ServerId) {
         if self.peers.contains_key(&id) {
             self.probe(now, id);

@@ -64,6 +64,9 @@ impl Membership {
                     self.admit(now, other);
                 }
             }
+            if before.is_some_and(|before| before.epoch.start != record.epoch.start) && self.view.live(id).is_some() {
+                self.observe_anew(now, id);
+            }
         } else {
             self.admission.forget(id);
             self.bury(now, record);

@@ -333,7 +333,7 @@ async fn serve(
     let told = tokio::select! {
         biased;
         () = stop.notified() => true,
-        () = running.ended() => false,
+        _ = running.ended() => false,
     };
     if told {
         running.stop().await;

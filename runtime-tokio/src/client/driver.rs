@@ -221,6 +221,13 @@ impl<N: Net> Driver<N> {
             self.catch_up();
             self.flush().await;
         }
+        // Whoever comes from here on is told by `Circuit::command`.
+        self.commands.close();
+        while let Ok(command) = self.commands.try_recv() {
+            if let Command::Call { desk, .. } | Command::AskAgain { desk, .. } = command {
+                desk.put_answer(Err(closed()));
+            }
+        }
         for desk in std::mem::take(&mut self.desks).into_values() {
             desk.put_answer(Err(closed()));
         }

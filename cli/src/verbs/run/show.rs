@@ -75,7 +75,8 @@ pub(super) struct Show {
 struct Inner {
     out: Out,
     err: Stderr,
-    escape: bool,
+    /// Which of standard output and error are terminals that are to be spared.
+    escape: [bool; 2],
     folds: Vec<Fold>,
 }
 
@@ -89,7 +90,8 @@ struct Fold {
 
 impl Show {
     pub(super) fn new(mode: Mode, format: FormatArgs) -> Self {
-        let escape = mode != Mode::Raw && io::stdout().is_terminal();
+        let terminals = [io::stdout().is_terminal(), io::stderr().is_terminal()];
+        let escape = terminals.map(|terminal| mode != Mode::Raw && terminal);
         let inner = Inner { out: Out::new(format), err: tokio::io::stderr(), escape, folds: Vec::new() };
         Self { mode, inner: Mutex::new(inner) }
     }
@@ -177,7 +179,7 @@ impl Inner {
         for line in lines.split_inclusive(|&byte| byte == b'\n') {
             text.extend_from_slice(lane.name.as_bytes());
             text.extend_from_slice(b": ");
-            text.extend_from_slice(&self.shown(line.strip_suffix(b"\n").unwrap_or(line)));
+            text.extend_from_slice(&self.shown(lane.stream, line.strip_suffix(b"\n").unwrap_or(line)));
             text.push(b'\n');
         }
         self.write(lane.stream, &text).await
@@ -195,7 +197,8 @@ impl Inner {
         if text.is_empty() {
             return;
         }
-        let equal = |fold: &&mut Fold| fold.stream == stream && fold.cut == cut && fold.text == text;
+        // Of what was cut nobody knows whether it is equal.
+        let equal = |fold: &&mut Fold| fold.stream == stream && fold.cut + cut == 0 && fold.text == text;
         match self.folds.iter_mut().find(equal) {
             Some(fold) => fold.names.push(name),
             None => self.folds.push(Fold { names: vec![name], stream, text, cut }),
@@ -206,7 +209,7 @@ impl Inner {
         fold.names.sort_unstable();
         let mut text = format!("== {}\n", fold.names.join(" ")).into_bytes();
         for line in fold.text.split_inclusive(|&byte| byte == b'\n') {
-            text.extend_from_slice(&self.shown(line.strip_suffix(b"\n").unwrap_or(line)));
+            text.extend_from_slice(&self.shown(fold.stream, line.strip_suffix(b"\n").unwrap_or(line)));
             text.push(b'\n');
         }
         if fold.cut > 0 {
@@ -216,7 +219,9 @@ impl Inner {
     }
 
     /// A line as a terminal may have it.
-    fn shown(&self, line: &[u8]) -> Vec<u8> {
-        if self.escape { escaped(&String::from_utf8_lossy(line)).into_bytes() } else { line.to_vec() }
+    fn shown(&self, stream: Stream, line: &[u8]) -> Vec<u8> {
+        let [out, err] = self.escape;
+        let escape = if stream == Stream::Stdout { out } else { err };
+        if escape { escaped(&String::from_utf8_lossy(line)).into_bytes() } else { line.to_vec() }
     }
 }

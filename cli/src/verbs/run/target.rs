@@ -65,11 +65,20 @@ impl Target {
 
     /// Attends to the process until it has ended, and removes it.
     async fn attend(&self, process: &Proc, input: Input, show: &Show, signals: watch::Receiver<i32>) -> u8 {
-        let ended = tokio::select! {
-            ended = self.follow(process, show) => ended,
+        let [mut out, mut err] = [Stream::Stdout, Stream::Stderr].map(|stream| Lane::new(&self.name, stream));
+        let mut ended = tokio::select! {
+            ended = follow(process, show, [&mut out, &mut err]) => ended,
             ended = killed(process, signals.clone()) => ended,
             never = feed_and_signal(process, input, signals) => match never {},
         };
+        // However it ended, what it has printed is shown.
+        for lane in [out, err] {
+            if let Err(error) = show.end_of(lane).await
+                && ended.is_ok()
+            {
+                ended = Err(Lost::Output(error));
+            }
+        }
         match &ended {
             Ok(_) => {}
             // Who tries again waits as long again.
@@ -95,15 +104,6 @@ impl Target {
         }
     }
 
-    /// Copies its output until that and the process have ended.
-    async fn follow(&self, process: &Proc, show: &Show) -> Result<How, Lost> {
-        let stdout = copy(process.stdout(), show, Lane::new(&self.name, Stream::Stdout));
-        let stderr = copy(process.stderr(), show, Lane::new(&self.name, Stream::Stderr));
-        let wait = async { process.wait().await.map_err(Lost::Call) };
-        let (stat, (), ()) = tokio::try_join!(wait, stdout, stderr)?;
-        how(&stat)
-    }
-
     /// Says what the circuit, or the system, has against running it.
     fn blame(&self, error: &Error) -> u8 {
         Fault::of(format!("run on {}", self.name), error).tell();
@@ -117,6 +117,14 @@ impl Target {
 
 const fn is_out_of_reach(error: &Error) -> bool {
     matches!(error.kind, ErrorKind::Disconnected | ErrorKind::Unreachable)
+}
+
+/// Copies the output of a process until that and the process have ended.
+async fn follow(process: &Proc, show: &Show, [out, err]: [&mut Lane; 2]) -> Result<How, Lost> {
+    let (stdout, stderr) = (copy(process.stdout(), show, out), copy(process.stderr(), show, err));
+    let wait = async { process.wait().await.map_err(Lost::Call) };
+    let (stat, (), ()) = tokio::try_join!(wait, stdout, stderr)?;
+    how(&stat)
 }
 
 /// Ends soon after the process was killed, as whoever it has started may hold its
@@ -135,11 +143,10 @@ fn how(stat: &ProcStat) -> Result<How, Lost> {
     stat.exit.as_ref().map(|exit| exit.how).ok_or_else(nobody_knows)
 }
 
-async fn copy(mut output: Output, show: &Show, mut lane: Lane) -> Result<(), Lost> {
+async fn copy(mut output: Output, show: &Show, lane: &mut Lane) -> Result<(), Lost> {
     while let Some(bytes) = output.next().await.map_err(Lost::Call)? {
-        show.piece(&mut lane, &bytes).await.map_err(Lost::Output)?;
+        show.piece(lane, &bytes).await.map_err(Lost::Output)?;
     }
-    show.end_of(lane).await.map_err(Lost::Output)?;
     output.finish().await.map(drop).map_err(Lost::Call)
 }
 

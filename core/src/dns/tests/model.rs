@@ -51,7 +51,10 @@ impl Model {
         let here = |count: usize| !self.at(&name[..count]).is_empty();
         match name {
             [] | [_] => here(name.len()).then_some(name.len()),
-            [first, ..] if first == b"arpa" => (2..=name.len()).find(|&count| here(count)),
+            [first, ..] if first == b"arpa" => {
+                let wild = |count: usize| [&name[..count], &[b"*".to_vec()]].concat();
+                (2..=name.len()).find(|&count| here(count) || count < name.len() && !self.at(&wild(count)).is_empty())
+            }
             [first, second, ..] if self.there(&[first.clone(), second.clone()]) => Some(2),
             [first, ..] => (!self.at(&[first.clone(), b"*".to_vec()]).is_empty()).then_some(1),
         }
@@ -76,8 +79,12 @@ impl Model {
             wild.pop();
         }
         wild.push(b"*".to_vec());
-        let wild = self.at(&wild);
-        if wild.is_empty() { Says::Missing } else { Says::Records(wild) }
+        let (there, wild) = (self.there(&wild), self.at(&wild));
+        match (wild.is_empty(), there) {
+            (false, _) => Says::Records(wild),
+            (true, true) => Says::Empty,
+            (true, false) => Says::Missing,
+        }
     }
 }
 

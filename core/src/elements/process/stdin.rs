@@ -92,13 +92,15 @@ impl Stdin {
     /// The pipe is closed: as the writer wished, or by the process.
     pub(super) fn closed(&mut self, out: &mut Out) {
         self.closed = true;
+        // What an earlier writer had written is no matter of this one.
+        let all_taken = core::mem::take(&mut self.with_effect) == 0;
         let Some(writer) = self.writer.take() else {
             return;
         };
-        if writer.ended && self.with_effect == 0 {
-            answer(writer.key, Ok(Reply::Done), out);
-        } else if writer.received > writer.written {
+        if writer.received > writer.written && !(writer.ended && all_taken) {
             answer(writer.key, Err(Error::new(ErrorKind::Closed, "the process does not read any more")), out);
+        } else if writer.ended {
+            answer(writer.key, Ok(Reply::Done), out);
         } else {
             self.writer = Some(writer); // it may yet write nothing more
         }

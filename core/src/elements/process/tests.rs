@@ -190,6 +190,20 @@ fn what_a_process_did_not_read_before_it_ended_is_reported() {
 }
 
 #[test]
+fn who_only_closes_the_input_is_answered_whatever_another_had_written() {
+    let mut rig = Rig::running(&sleeper());
+    rig.start(2, &Op::Stdin(path()));
+    rig.input(2, b"abc", false);
+    rig.process.cancel(key(2), ErrorKind::Cancelled, &mut rig.out);
+    rig.answers();
+    rig.start(3, &Op::Stdin(path()));
+    rig.input(3, b"", true);
+    rig.exit(0);
+    rig.event(ProcessEvent::InputClosed);
+    assert_eq!(rig.answers(), [(3, Ok(Reply::Done))]);
+}
+
+#[test]
 fn who_wrote_all_that_a_process_wanted_may_end_after_it() {
     let mut rig = Rig::running(&sleeper());
     rig.start(2, &Op::Stdin(path()));

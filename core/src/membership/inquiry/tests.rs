@@ -3,7 +3,11 @@
 use alloc::{vec, vec::Vec};
 use core::time::Duration;
 
-use super::{super::rig::Rig, votes::Count, *};
+use super::{
+    super::rig::{Rig, alive},
+    votes::Count,
+    *,
+};
 
 fn count(down: usize, reachable: usize) -> Count {
     Count { down, reachable, asked: 0 }
@@ -40,6 +44,22 @@ fn nobody_is_gone_before_the_others_have_been_heard() {
     rig.pass(Duration::from_millis(20));
     assert!(rig.news_of(4).iter().all(|news| news.verdict && news.record.state == State::Dead));
     assert_eq!(rig.news_of(4).len(), 2, "the other two hear it");
+}
+
+#[test]
+fn what_was_thought_of_one_start_is_no_opinion_of_the_next() {
+    let mut rig = Rig::among(4);
+    rig.crash(4);
+    rig.live(Duration::from_millis(800), &[4]);
+    assert_eq!(rig.one.own_opinion(ServerId(4)), Opinion::Down);
+    // It is back before the others have said what they think.
+    let anew = Record { epoch: Epoch { start: 2, rise: 0 }, ..alive(4) };
+    rig.news(2, anew, false);
+    rig.forget();
+    assert_eq!(rig.one.own_opinion(ServerId(4)), Opinion::Waiting);
+    assert_eq!(rig.wanted, [], "it was asked for with the news");
+    rig.live(Duration::from_secs(2), &[4]);
+    assert!(rig.sees(4) && rig.events.is_empty(), "{:?}", rig.events);
 }
 
 #[test]
