@@ -1,5 +1,7 @@
 //! The client library on real sockets.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use circuit_core::{
     ErrorKind,
@@ -10,6 +12,7 @@ use circuit_tokio::{
     Circuit, Dial,
     client::{Element, Happened, Proc, Sent},
 };
+use tokio::time;
 
 fn spec(path: &str, args: &[&str]) -> ProcSpec {
     let args = args.iter().map(|&arg| arg.to_owned()).collect();
@@ -23,6 +26,24 @@ async fn text(process: &Proc) -> String {
     }
     assert_eq!(output.finish().await, Ok(0));
     String::from_utf8(text).expect("text")
+}
+
+#[tokio::test]
+async fn no_call_waits_for_ever_whenever_its_client_is_closed() {
+    let key = key();
+    let server = server(&key).await;
+    for _ in 0..20 {
+        let circuit = client(&server, &key).await;
+        let anchor = circuit.server(server.url().id);
+        let closing = tokio::spawn(circuit.close());
+        let mut last = Ok(vec![]);
+        while !closing.is_finished() || last.is_ok() {
+            let answer = time::timeout(Duration::from_secs(30), anchor.view()).await;
+            last = answer.expect("an answer");
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(last.expect_err("closed").kind, ErrorKind::Disconnected);
+    }
 }
 
 #[tokio::test]
