@@ -25,8 +25,8 @@ pub(super) struct Admission {
     readmitted: BTreeMap<ServerId, Instant>,
     /// Who waits, and until when.
     waiting: BTreeMap<ServerId, Instant>,
-    /// When servers came back, lately, and which; each once.
-    returns: VecDeque<(Instant, ServerId)>,
+    /// When servers came back, lately.
+    returns: VecDeque<Instant>,
 }
 
 impl Admission {
@@ -45,8 +45,8 @@ impl Admission {
                 return true;
             }
         }
-        self.returns.retain(|&(at, other)| at + TOGETHER >= now && other != id);
-        self.returns.push_back((now, id));
+        self.forget_returns(now);
+        self.returns.push_back(now);
         let last = self.readmitted.get(&id).copied().filter(|&last| last + READMIT_AFTER > now);
         match last {
             Some(last) if !self.is_healing(now, present) => {
@@ -97,11 +97,15 @@ impl Admission {
         self.waiting.len()
     }
 
-    /// Whether a quarter of all, and more than one, came back together.
-    fn is_healing(&mut self, now: Instant, present: usize) -> bool {
-        while self.returns.front().is_some_and(|&(at, _)| at + TOGETHER < now) {
+    fn forget_returns(&mut self, now: Instant) {
+        while self.returns.front().is_some_and(|&at| at + TOGETHER < now) {
             self.returns.pop_front();
         }
+    }
+
+    /// Whether a quarter of all, and more than one, came back together.
+    fn is_healing(&mut self, now: Instant, present: usize) -> bool {
+        self.forget_returns(now);
         let (returned, waiting) = (self.returns.len(), self.waiting.len());
         returned > 1 && 4 * returned >= present + waiting
     }
@@ -152,10 +156,11 @@ mod tests {
     }
 
     #[test]
-    fn one_that_comes_and_goes_is_no_partition_that_heals_however_few_there_are() {
+    fn what_came_back_long_ago_is_not_kept() {
         let mut admission = Admission::default();
-        let mut back = |now| admission.decide(now, &alive(2), Some(&dead(2)), 3);
-        assert!(back(at(0)) && !back(at(8)) && !back(at(16)));
+        for id in 2..100 {
+            back(&mut admission, at(20 * id), id);
+        }
         assert_eq!(admission.returns.len(), 1);
     }
 
