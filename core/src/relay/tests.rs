@@ -145,8 +145,9 @@ fn hosts_are_told_when_a_client_hangs_up_even_if_they_must_be_dialled_for_it() {
     relay.handle_down(CLIENT.0, CLIENT.1, &view);
     assert!(matches!(drain(&mut relay)[..], [Output::Want(HOST, _)]));
     relay.handle_up(LinkId(20), server(HOST).1);
-    let gone = Output::Send(LinkId(20), Frame::Lost(route(End::Host, MAX_HOPS), Loss::Gone));
-    assert_eq!(drain(&mut relay).last(), Some(&gone));
+    let gone = route(End::Host, MAX_HOPS);
+    let said = [Route { session: ALL, ..gone }, gone].map(|of| Output::Send(LinkId(20), Frame::Lost(of, Loss::Gone)));
+    assert_eq!(drain(&mut relay), said);
 }
 
 /// Every client of `ME` must open the way to `HOST` again.
