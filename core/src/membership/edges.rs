@@ -32,6 +32,8 @@ const JITTER: u32 = 5;
 const RETRY: Duration = Duration::from_millis(750);
 /// The same for a server that was never heard yet: connections take longer.
 const FIRST_SIGN: Duration = Duration::from_secs(2);
+/// One that is down, among many, is tried at most so many times as rarely.
+const RARELY: u32 = 6;
 /// How long a server may be silent after a beat: one that stands still for 5 s
 /// is there again in time.
 const SILENCE: Duration = Duration::from_millis(5_100);
@@ -101,6 +103,12 @@ impl Edge {
         (self.awaiting, self.refused, self.down, self.known) = (None, false, false, true);
         self.next = now + period + jitter;
     }
+}
+
+/// Between attempts to reach one that is down, of so many edges: there may be
+/// thousands of them.
+fn retry(edges: usize) -> Duration {
+    RETRY * u32::try_from(edges / MANY_EDGES).unwrap_or(u32::MAX).clamp(1, RARELY)
 }
 
 /// Between beats of one of so many quiet edges, at least.
@@ -297,14 +305,13 @@ impl Membership {
             lost |= self.check_edge(now, id);
         }
         if lost {
-            self.sweep();
-            self.rewatch(now);
+            self.look_around(now);
         }
     }
 
     /// An observed server is due: whether it is lost by that.
     fn check_edge(&mut self, now: Instant, id: ServerId) -> bool {
-        let linked = self.peers.contains_key(&id);
+        let (linked, retry) = (self.peers.contains_key(&id), retry(self.edges.len()));
         let Some(edge) = self.edges.get_mut(&id) else {
             return false;
         };
@@ -312,7 +319,7 @@ impl Membership {
         let lost = !edge.down && (silent >= SILENCE || !linked && edge.refused && silent >= REDIAL);
         let doubted = silent >= if edge.known { RETRY } else { FIRST_SIGN };
         edge.down |= lost;
-        edge.next = now + RETRY;
+        edge.next = now + if edge.down { retry } else { RETRY };
         if !linked {
             self.want(id);
         } else if silent >= SILENCE {
@@ -330,14 +337,19 @@ impl Membership {
     }
 
     /// When most neighbours are lost, perhaps most servers are: each is
-    /// observed, until it is found well or gone.
-    fn sweep(&mut self) {
+    /// observed, until it is found well or gone. Unless it is this one that was
+    /// found gone: then it is likelier that nobody hears it, and nobody needs to
+    /// be asked before it is heard.
+    pub(super) fn look_around(&mut self, now: Instant) {
         let neighbours = self.rings.set();
         let lost = neighbours.iter().filter(|id| self.edges.get(id).is_none_or(|edge| edge.down)).count();
-        if self.sweep.is_empty() && neighbours.len() >= FEW && 2 * lost >= neighbours.len() {
+        if self.trial.is_some() {
+            self.sweep.clear();
+        } else if self.sweep.is_empty() && neighbours.len() >= FEW && 2 * lost >= neighbours.len() {
             let all = self.view.ids();
             self.sweep = all.filter(|id| *id != self.me && !neighbours.contains(id)).collect();
         }
+        self.rewatch(now);
     }
 
     /// Whom news are sent to.
@@ -387,6 +399,13 @@ mod tests {
         assert_eq!(opinion_of(&rig, 3), Opinion::Down);
         rig.live(RETRY, &[3]);
         assert!(rig.closed.contains(&3), "perhaps a new connection works");
+    }
+
+    #[test]
+    fn of_many_that_are_down_each_is_tried_more_rarely() {
+        assert_eq!(retry(3), RETRY);
+        assert_eq!(retry(30), 3 * RETRY);
+        assert_eq!(retry(60_000), RARELY * RETRY);
     }
 
     #[test]

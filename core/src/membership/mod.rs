@@ -98,6 +98,8 @@ pub struct Membership {
     sweep: BTreeSet<ServerId>,
     /// What other observers think of servers in doubt.
     inquiries: BTreeMap<ServerId, Inquiry>,
+    /// Nothing comes of any before this, unless somebody says something.
+    inquiries_due: Instant,
     /// Deaths that were heard of second-hand, and when they will be believed.
     accused: BTreeMap<ServerId, (Record, Instant)>,
     /// Who is gone, in the order in which that was learnt.
@@ -136,6 +138,7 @@ impl Membership {
             edges: BTreeMap::new(),
             sweep: BTreeSet::new(),
             inquiries: BTreeMap::new(),
+            inquiries_due: Instant::NEVER,
             accused: BTreeMap::new(),
             gone: VecDeque::new(),
             admission: Admission::default(),
@@ -175,6 +178,7 @@ impl Membership {
             self.send_digest(id);
         }
         self.found_link(now, id);
+        self.ask_again_for_sign(id);
         self.set_timer(now);
     }
 
@@ -320,17 +324,12 @@ impl Membership {
 
     /// Whom it observes, and what it thinks of them.
     pub fn observed(&self) -> impl Iterator<Item = (ServerId, Opinion)> {
-        self.edges.keys().map(|&id| (id, self.own_opinion(id)))
+        self.edges.iter().map(|(&id, edge)| (id, self.opinion_by(id, edge)))
     }
 
     /// How many it observes.
     pub fn degree(&self) -> usize {
         self.edges.len()
-    }
-
-    /// Whether it observes a server.
-    pub fn observes(&self, id: ServerId) -> bool {
-        self.edges.contains_key(&id)
     }
 
     /// How much it keeps that should pass: inquiries, accusations, servers that
@@ -381,7 +380,7 @@ impl Membership {
         let leaving = self.leaving.as_ref().filter(|leaving| !leaving.told).map(|leaving| leaving.until);
         let due = [
             self.edges_due(),
-            self.inquiries_due(),
+            Some(self.inquiries_due),
             self.trial_due(),
             self.accused.values().map(|(_, at)| *at).min(),
             self.admission.next(),

@@ -16,13 +16,15 @@ use alloc::{
 };
 use core::time::Duration;
 
-use super::{Membership, Record};
+use super::{Membership, Output, Record};
 use crate::{Instant, ServerId};
 
 /// How many signs each neighbour is asked for.
 const ROUNDS: usize = 10;
 /// How many of them have to be fast.
 const FAST: usize = 8;
+/// How many neighbours are asked at most.
+const ENOUGH: usize = 24;
 /// What a sign may take over twice the fastest.
 const SLACK: Duration = Duration::from_millis(50);
 /// How long a trial may take; then it begins anew.
@@ -70,7 +72,8 @@ impl Trial {
 }
 
 impl Membership {
-    /// This server was found gone, as `from` says.
+    /// This server was found gone, as `from` says, who is asked for signs too:
+    /// where links break, there may be few neighbours to ask.
     pub(super) fn begin_trial(&mut self, now: Instant, claim: Record, from: Option<ServerId>) {
         let Some(trial) = &mut self.trial else {
             return self.try_itself(now, claim, from.into_iter().collect());
@@ -79,19 +82,44 @@ impl Membership {
         if claim.rank() > trial.claim.rank() {
             trial.claim = claim;
         }
+        if let Some(from) = from {
+            self.try_by(now, from);
+        }
     }
 
     fn try_itself(&mut self, now: Instant, claim: Record, said: BTreeSet<ServerId>) {
         let neighbours = self.flood_targets(now).into_iter().map(|(id, _)| id);
-        let asked: BTreeSet<ServerId> = neighbours.chain(said.iter().copied()).collect();
-        let mut trial = Trial { claim, until: now + WITHIN, asked: BTreeMap::new(), said };
-        for id in asked {
-            if let Some(beat) = self.send_beat(id, false) {
-                trial.asked.insert(id, Asked { beat, at: now, took: Vec::with_capacity(ROUNDS) });
-            }
+        let among: Vec<ServerId> = neighbours.chain(said.iter().copied()).collect();
+        self.trial = Some(Trial { claim, until: now + WITHIN, asked: BTreeMap::new(), said });
+        for id in among {
+            self.try_by(now, id);
         }
         // Without anybody to ask, the next who says so will do.
-        self.trial = Some(trial).filter(|trial| !trial.asked.is_empty());
+        self.trial.take_if(|trial| trial.asked.is_empty());
+        self.look_around(now);
+    }
+
+    /// Asks a server for signs, unless that is done already or there are enough.
+    fn try_by(&mut self, now: Instant, id: ServerId) {
+        let of_use = |trial: &Trial| trial.asked.len() < ENOUGH && !trial.asked.contains_key(&id);
+        if self.trial.as_ref().is_some_and(of_use)
+            && let Some(beat) = self.send_beat(id, false)
+            && let Some(trial) = &mut self.trial
+        {
+            trial.asked.insert(id, Asked { beat, at: now, took: Vec::with_capacity(ROUNDS) });
+        }
+    }
+
+    /// There is another link to a server: what it was asked on the last may be
+    /// lost, and the time with it.
+    pub(super) fn ask_again_for_sign(&mut self, id: ServerId) {
+        let asked = |trial: &Trial| trial.asked.get(&id).is_some_and(|asked| !asked.is_done());
+        if self.trial.as_ref().is_some_and(asked)
+            && let Some(beat) = self.send_beat(id, false)
+            && let Some(asked) = self.trial.as_mut().and_then(|trial| trial.asked.get_mut(&id))
+        {
+            asked.beat = beat;
+        }
     }
 
     /// A neighbour has echoed a beat.
@@ -108,6 +136,7 @@ impl Membership {
                 && let Some(trial) = self.trial.take()
             {
                 self.rise(now, trial.claim, trial.said);
+                self.look_around(now);
                 self.inquire_anew(now); // now they answer
             }
         } else if let Some(beat) = self.send_beat(from, false)
@@ -124,6 +153,10 @@ impl Membership {
     /// A trial that takes too long begins anew.
     pub(super) fn check_trial(&mut self, now: Instant) {
         if let Some(trial) = self.trial.take_if(|trial| trial.until <= now) {
+            // Perhaps a new connection works.
+            for id in trial.asked.iter().filter(|(_, asked)| asked.took.is_empty()).map(|(id, _)| id) {
+                self.out.extend(self.peers.get(id).map(|peer| Output::Close(peer.link)));
+            }
             self.try_itself(now, trial.claim, trial.said);
         }
     }
@@ -191,6 +224,56 @@ mod tests {
         assert_eq!(rises(&rig), []);
         (0..ROUNDS).for_each(|_| round(&mut rig, Duration::from_millis(3), &[5]));
         assert_eq!(rises(&rig), [1]);
+    }
+
+    #[test]
+    fn who_says_so_later_is_asked_too() {
+        let mut rig = Rig::among(5);
+        rig.news(2, dead(ME.0), true);
+        (2..=5).for_each(|id| rig.crash(id));
+        for id in 6..=8 {
+            rig.meet(id);
+            rig.news(id, dead(ME.0), true);
+        }
+        rig.live(WITHIN, &[7, 8]);
+        assert_eq!(rises(&rig), [], "one in three hears it");
+        (0..2 * ROUNDS).for_each(|_| round(&mut rig, Duration::from_millis(3), &[]));
+        assert!(!rises(&rig).is_empty());
+    }
+
+    #[test]
+    fn on_a_new_link_a_sign_is_asked_for_again() {
+        let mut rig = Rig::among(2);
+        rig.news(2, dead(ME.0), true);
+        (0..ROUNDS - 1).for_each(|_| round(&mut rig, Duration::from_millis(3), &[]));
+        rig.crash(2);
+        rig.answer(2); // what was asked is lost
+        rig.forget();
+        rig.meet(2);
+        round(&mut rig, Duration::from_millis(3), &[]);
+        assert_eq!(rises(&rig), [1]);
+    }
+
+    #[test]
+    fn of_who_gives_no_sign_the_connection_is_made_anew() {
+        let mut rig = Rig::among(5);
+        rig.news(2, dead(ME.0), true);
+        rig.live(WITHIN - Duration::from_millis(1), &[5]);
+        rig.forget();
+        rig.pass(Duration::from_millis(1));
+        assert_eq!(rig.closed, [5]);
+    }
+
+    #[test]
+    fn who_was_found_gone_does_not_look_whether_all_others_are() {
+        let mut rig = Rig::among(60);
+        rig.news(2, dead(ME.0), true);
+        let others: Vec<u64> = (2..=60).collect();
+        rig.live(2 * WITHIN, &others);
+        assert!(rig.one.edges.len() < 40, "{} edges", rig.one.edges.len());
+        rig.one.trial = None;
+        rig.act(Membership::look_around);
+        assert_eq!(rig.one.edges.len(), 59);
     }
 
     #[test]

@@ -66,20 +66,22 @@ impl Opinions {
             return;
         }
         mind.quiet = quiet;
-        let held = &mut mind.held;
-        let mut seen = 0;
-        for (id, opinion) in node.membership().observed() {
-            let held = held.entry(id).or_insert(Held { opinion, since: now, down: None });
+        let (mut observed, mut new, mut old) = (node.membership().observed().peekable(), Vec::new(), Vec::new());
+        for (&id, held) in &mut mind.held {
+            while let Some(found) = observed.next_if(|found| found.0 < id) {
+                new.push(found);
+            }
+            let opinion = observed.next_if(|found| found.0 == id).map_or(Opinion::None, |found| found.1);
             held.turn(now, opinion);
-            seen += 1;
+            if held.opinion == Opinion::None && held.since + RECENT <= now {
+                old.push(id);
+            }
         }
-        if held.len() > seen {
-            held.retain(|&id, held| {
-                if !node.membership().observes(id) {
-                    held.turn(now, Opinion::None);
-                }
-                held.opinion != Opinion::None || held.since + RECENT > now
-            });
+        new.extend(observed);
+        let noted = new.into_iter().map(|(id, opinion)| (id, Held { opinion, since: now, down: None }));
+        mind.held.extend(noted);
+        for id in old {
+            mind.held.remove(&id);
         }
     }
 

@@ -13,6 +13,7 @@ use alloc::{collections::BTreeMap, vec::Vec};
 
 use super::{
     Membership, Record, State,
+    edges::Edge,
     message::{Message, News, Opinion},
     rings::Rings,
 };
@@ -23,11 +24,15 @@ use votes::{AGAIN_SOON, ANSWER_WITHIN, REINFORCE_AFTER, Vote};
 impl Membership {
     /// What this server thinks of another.
     pub(super) fn own_opinion(&self, subject: ServerId) -> Opinion {
+        self.edges.get(&subject).map_or(Opinion::None, |edge| self.opinion_by(subject, edge))
+    }
+
+    /// What it thinks of one that it observes.
+    pub(super) fn opinion_by(&self, subject: ServerId, edge: &Edge) -> Opinion {
         if self.inquiries.get(&subject).is_some_and(|inquiry| inquiry.reinforced) {
             return Opinion::Down;
         }
-        let linked = self.peers.contains_key(&subject);
-        self.edges.get(&subject).map_or(Opinion::None, |edge| edge.opinion(linked))
+        edge.opinion(self.peers.contains_key(&subject))
     }
 
     /// The opinion of an observed server may have changed: the other observers
@@ -237,6 +242,8 @@ impl Membership {
         }
         if own == Opinion::Up && count.down == 0 && complete {
             self.inquiries.remove(&subject);
+        } else {
+            self.inquiries_due = self.inquiries_due.min(inquiry.due(now));
         }
     }
 
@@ -261,14 +268,6 @@ impl Membership {
             self.flood.push(News { record, verdict: together }, None, now);
             self.adopt(now, record);
         }
-    }
-
-    pub(super) fn inquiries_due(&self) -> Option<Instant> {
-        let due = |inquiry: &Inquiry| {
-            let again = inquiry.asked + if inquiry.is_waiting() { ANSWER_WITHIN } else { inquiry.again_after() };
-            inquiry.contested.filter(|_| !inquiry.reinforced).map_or(again, |at| again.min(at + REINFORCE_AFTER))
-        };
-        self.inquiries.values().map(due).min()
     }
 
     fn ask_again(&mut self, now: Instant, subject: ServerId) {
@@ -299,7 +298,12 @@ impl Membership {
         }
     }
 
+    /// Whoever lost sight of thousands has as many inquiries, and no time to look
+    /// at each whenever something happens.
     pub(super) fn check_inquiries(&mut self, now: Instant) {
+        if now < self.inquiries_due {
+            return;
+        }
         for subject in self.inquiries.keys().copied().collect::<Vec<_>>() {
             let Some(inquiry) = self.inquiries.get_mut(&subject) else {
                 continue;
@@ -317,5 +321,6 @@ impl Membership {
             }
             self.ask_again(now, subject);
         }
+        self.inquiries_due = self.inquiries.values().map(|inquiry| inquiry.due(now)).min().unwrap_or(Instant::NEVER);
     }
 }

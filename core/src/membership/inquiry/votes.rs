@@ -76,6 +76,14 @@ impl Inquiry {
         if soon { AGAIN_SOON } else { ASK_AGAIN }
     }
 
+    /// When something may come of it next, after `now`, though nobody says anything.
+    pub(super) fn due(&self, now: Instant) -> Instant {
+        let reinforced = self.contested.filter(|_| !self.reinforced).map(|at| at + REINFORCE_AFTER);
+        let settled = self.lonely.map(|at| at + AGAIN_SOON);
+        let moments = [Some(self.asked + ANSWER_WITHIN), Some(self.asked + self.again_after()), reinforced, settled];
+        moments.into_iter().flatten().filter(|at| *at > now).min().unwrap_or(Instant::NEVER)
+    }
+
     pub(super) fn count(&self, own: Opinion) -> Count {
         let mut count = Count { down: 0, reachable: 0, asked: 0 };
         for vote in self.votes.values().copied().chain([Vote::Said(own)]) {
