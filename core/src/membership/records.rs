@@ -146,7 +146,7 @@ impl Membership {
         if claim.rank() <= self.own.rank() || self.leaving.is_some() {
             return;
         }
-        if claim.state == State::Dead && news.verdict {
+        if claim.state == State::Dead && (news.verdict || self.trial.is_some()) {
             return self.begin_trial(now, claim, from);
         }
         self.rise(now, claim, from.into_iter().collect());

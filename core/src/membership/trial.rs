@@ -284,6 +284,14 @@ mod tests {
     }
 
     #[test]
+    fn after_a_verdict_an_accusation_is_not() {
+        let mut rig = Rig::among(5);
+        rig.news(2, dead(ME.0), true);
+        rig.news(3, dead(ME.0), false);
+        assert_eq!(rises(&rig), []);
+    }
+
+    #[test]
     fn the_highest_of_what_is_said_is_exceeded() {
         let mut rig = Rig::among(5);
         rig.news(2, dead(ME.0), true);
