@@ -15,6 +15,7 @@ mod files;
 mod interrupt;
 mod logging;
 mod print;
+mod resident;
 mod shapes;
 mod signals;
 mod spec;

@@ -19,6 +19,7 @@ use crate::{
     interrupt::Interrupts,
     logging,
     print::{FormatArgs, Out},
+    resident,
 };
 
 /// Run a server, and print the URL where others dial it
@@ -101,6 +102,7 @@ impl Start {
         if let Err(error) = said.and(out.flush().await) {
             tracing::warn!("the URL could not be printed: {}", plain(&error));
         }
+        resident::let_go_of_code();
         tokio::select! {
             signal = interrupts.next() => tracing::info!("told to end by signal {signal}"),
             well = server.ended() => {
