@@ -36,7 +36,7 @@ const FIRST_SIGN: Duration = Duration::from_secs(2);
 const RARELY: u32 = 6;
 /// How long a server may be silent after a beat: one that stands still for 5 s
 /// is there again in time.
-const SILENCE: Duration = Duration::from_millis(5_100);
+pub(super) const SILENCE: Duration = Duration::from_millis(5_100);
 /// How long a server that refuses a connection may take to connect by itself.
 const REDIAL: Duration = Duration::from_millis(250);
 /// When two views differ, they are compared again so soon.

@@ -178,7 +178,7 @@ impl Membership {
             self.send_digest(id);
         }
         self.found_link(now, id);
-        self.ask_again_for_sign(id);
+        self.try_on_link(now, id);
         self.set_timer(now);
     }
 
@@ -353,6 +353,7 @@ impl Membership {
         if self.tick.is_some_and(|tick| tick + PAUSE <= now) {
             self.tick = None;
             self.excuse_all(now);
+            self.excuse_trial(now);
             self.inquire_anew(now);
             self.defer_accusations(now);
         }

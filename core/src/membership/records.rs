@@ -147,7 +147,7 @@ impl Membership {
             return;
         }
         if claim.state == State::Dead && (news.verdict || self.trial.is_some()) {
-            return self.begin_trial(now, claim, from);
+            return self.begin_trial(now, news, from);
         }
         self.rise(now, claim, from.into_iter().collect());
     }

@@ -8,7 +8,8 @@
 //! ten round trips; then it rises.
 //!
 //! An accusation is another matter: nobody has removed it yet, and there is
-//! little time.
+//! little time. One that comes during a trial may be believed before that ends:
+//! the signs that came until then have to do.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -16,12 +17,14 @@ use alloc::{
 };
 use core::time::Duration;
 
-use super::{Membership, Output, Record};
+use super::{Membership, Output, Record, edges::SILENCE, message::News};
 use crate::{Instant, ServerId};
 
 /// How many signs each neighbour is asked for.
 const ROUNDS: usize = 10;
-/// How many of them have to be fast.
+/// How many must have come when there is no time for more.
+const FEW_ROUNDS: usize = 3;
+/// How many of ten have to be fast.
 const FAST: usize = 8;
 /// How many neighbours are asked at most.
 const ENOUGH: usize = 24;
@@ -29,6 +32,8 @@ const ENOUGH: usize = 24;
 const SLACK: Duration = Duration::from_millis(50);
 /// How long a trial may take; then it begins anew.
 const WITHIN: Duration = Duration::from_secs(8);
+/// The same after an accusation: others believe that after 5 s.
+const HURRY: Duration = Duration::from_secs(3);
 
 /// A server's own trial.
 #[derive(Debug)]
@@ -36,6 +41,8 @@ pub(super) struct Trial {
     /// What is said of it.
     claim: Record,
     until: Instant,
+    /// It was accused meanwhile: by then it must be known.
+    hurry: Option<Instant>,
     asked: BTreeMap<ServerId, Asked>,
     /// Who is to hear what comes of it, whatever they are to this server.
     said: BTreeSet<ServerId>,
@@ -46,6 +53,8 @@ struct Asked {
     /// The beat that has to be echoed, and when it was sent.
     beat: u64,
     at: Instant,
+    /// Since when it is asked on this link.
+    since: Instant,
     took: Vec<Duration>,
 }
 
@@ -54,43 +63,47 @@ impl Asked {
         self.took.len() == ROUNDS
     }
 
-    /// Whether most signs came as fast as the fastest, about.
-    fn is_heard_well(&self) -> bool {
+    /// Whether so many signs came, and most as fast as the fastest, about.
+    fn is_heard_well(&self, rounds: usize) -> bool {
         let fastest = self.took.iter().min().copied().unwrap_or_default();
         let fast = self.took.iter().filter(|took| **took <= 2 * fastest + SLACK).count();
-        self.is_done() && fast >= FAST
+        self.took.len() >= rounds && 10 * fast >= FAST * self.took.len()
     }
 }
 
 impl Trial {
-    /// Whether seven in ten of those that were asked hear it well, and who is to
-    /// be told.
-    fn passed(&self) -> bool {
-        let well = self.asked.values().filter(|asked| asked.is_heard_well()).count();
-        10 * well >= 7 * self.asked.len()
+    /// Whether seven in ten of those that were asked hear it well: of few, all
+    /// but one, who may be the one that is bad.
+    fn is_passed(&self, rounds: usize) -> bool {
+        let (of, well) = (self.asked.len(), self.asked.values().filter(|asked| asked.is_heard_well(rounds)).count());
+        well + (3 * of / 10).max(usize::from(of > 1)) >= of
     }
 }
 
 impl Membership {
-    /// This server was found gone, as `from` says, who is asked for signs too:
-    /// where links break, there may be few neighbours to ask.
-    pub(super) fn begin_trial(&mut self, now: Instant, claim: Record, from: Option<ServerId>) {
+    /// This server was found gone, or is accused of that while it looks whether it
+    /// is heard, as `from` says, who is asked for signs too: where links break,
+    /// there may be few neighbours to ask.
+    pub(super) fn begin_trial(&mut self, now: Instant, news: News, from: Option<ServerId>) {
         let Some(trial) = &mut self.trial else {
-            return self.try_itself(now, claim, from.into_iter().collect());
+            return self.try_itself(now, news.record, from.into_iter().collect(), &BTreeSet::new());
         };
         trial.said.extend(from);
-        if claim.rank() > trial.claim.rank() {
-            trial.claim = claim;
+        if news.record.rank() > trial.claim.rank() {
+            trial.claim = news.record;
+        }
+        if !news.verdict {
+            trial.hurry.get_or_insert(now + HURRY);
         }
         if let Some(from) = from {
             self.try_by(now, from);
         }
     }
 
-    fn try_itself(&mut self, now: Instant, claim: Record, said: BTreeSet<ServerId>) {
+    fn try_itself(&mut self, now: Instant, claim: Record, said: BTreeSet<ServerId>, but: &BTreeSet<ServerId>) {
         let neighbours = self.flood_targets(now).into_iter().map(|(id, _)| id);
-        let among: Vec<ServerId> = neighbours.chain(said.iter().copied()).collect();
-        self.trial = Some(Trial { claim, until: now + WITHIN, asked: BTreeMap::new(), said });
+        let among: Vec<ServerId> = neighbours.chain(said.iter().copied()).filter(|id| !but.contains(id)).collect();
+        self.trial = Some(Trial { claim, until: now + WITHIN, hurry: None, asked: BTreeMap::new(), said });
         for id in among {
             self.try_by(now, id);
         }
@@ -106,39 +119,32 @@ impl Membership {
             && let Some(beat) = self.send_beat(id, false)
             && let Some(trial) = &mut self.trial
         {
-            trial.asked.insert(id, Asked { beat, at: now, took: Vec::with_capacity(ROUNDS) });
+            trial.asked.insert(id, Asked { beat, at: now, since: now, took: Vec::with_capacity(ROUNDS) });
         }
     }
 
-    /// There is another link to a server: what it was asked on the last may be
-    /// lost, and the time with it.
-    pub(super) fn ask_again_for_sign(&mut self, id: ServerId) {
-        let asked = |trial: &Trial| trial.asked.get(&id).is_some_and(|asked| !asked.is_done());
-        if self.trial.as_ref().is_some_and(asked)
-            && let Some(beat) = self.send_beat(id, false)
+    /// There is a link to a server, perhaps another than before: what it was asked
+    /// on the last may be lost, and the time with it.
+    pub(super) fn try_on_link(&mut self, now: Instant, id: ServerId) {
+        if self.trial.as_ref().is_none_or(|trial| !trial.asked.contains_key(&id)) {
+            return self.try_by(now, id);
+        }
+        if let Some(beat) = self.send_beat(id, false)
             && let Some(asked) = self.trial.as_mut().and_then(|trial| trial.asked.get_mut(&id))
         {
-            asked.beat = beat;
+            (asked.beat, asked.since) = (beat, now);
         }
     }
 
     /// A neighbour has echoed a beat.
     pub(super) fn heard_by(&mut self, now: Instant, from: ServerId, echo: u64) {
-        let Some(trial) = &mut self.trial else {
-            return;
-        };
-        let Some(asked) = trial.asked.get_mut(&from).filter(|asked| !asked.is_done() && echo >= asked.beat) else {
+        let asked = self.trial.as_mut().and_then(|trial| trial.asked.get_mut(&from));
+        let Some(asked) = asked.filter(|asked| !asked.is_done() && echo >= asked.beat) else {
             return;
         };
         asked.took.push(now.since(asked.at));
         if asked.is_done() {
-            if trial.passed()
-                && let Some(trial) = self.trial.take()
-            {
-                self.rise(now, trial.claim, trial.said);
-                self.look_around(now);
-                self.inquire_anew(now); // now they answer
-            }
+            self.judge(now, ROUNDS);
         } else if let Some(beat) = self.send_beat(from, false)
             && let Some(asked) = self.trial.as_mut().and_then(|trial| trial.asked.get_mut(&from))
         {
@@ -146,18 +152,43 @@ impl Membership {
         }
     }
 
-    pub(super) fn trial_due(&self) -> Option<Instant> {
-        self.trial.as_ref().map(|trial| trial.until)
+    /// If that is enough, this server says that it is there.
+    fn judge(&mut self, now: Instant, rounds: usize) {
+        if let Some(trial) = self.trial.take_if(|trial| trial.is_passed(rounds)) {
+            self.rise(now, trial.claim, trial.said);
+            self.look_around(now);
+            self.inquire_anew(now); // now they answer
+        }
     }
 
-    /// A trial that takes too long begins anew.
+    pub(super) fn trial_due(&self) -> Option<Instant> {
+        self.trial.as_ref().map(|trial| trial.hurry.map_or(trial.until, |at| at.min(trial.until)))
+    }
+
+    /// A trial that takes too long begins anew, without those who gave no sign.
     pub(super) fn check_trial(&mut self, now: Instant) {
-        if let Some(trial) = self.trial.take_if(|trial| trial.until <= now) {
+        if self.trial.as_mut().and_then(|trial| trial.hurry.take_if(|at| *at <= now)).is_some() {
+            self.judge(now, FEW_ROUNDS);
+        }
+        let Some(trial) = self.trial.take_if(|trial| trial.until <= now) else {
+            return;
+        };
+        let is_silent = |asked: &Asked| asked.took.is_empty() && asked.since + SILENCE <= now;
+        let silent: BTreeSet<ServerId> =
+            trial.asked.iter().filter(|(_, asked)| is_silent(asked)).map(|(&id, _)| id).collect();
+        for &id in &silent {
             // Perhaps a new connection works.
-            for id in trial.asked.iter().filter(|(_, asked)| asked.took.is_empty()).map(|(id, _)| id) {
-                self.out.extend(self.peers.get(id).map(|peer| Output::Close(peer.link)));
-            }
-            self.try_itself(now, trial.claim, trial.said);
+            self.out.extend(self.peers.get(&id).map(|peer| Output::Close(peer.link)));
+            self.want(id);
+        }
+        self.try_itself(now, trial.claim, trial.said, &silent);
+    }
+
+    /// After a pause of its own nobody was silent.
+    pub(super) fn excuse_trial(&mut self, now: Instant) {
+        if let Some(trial) = &mut self.trial {
+            trial.until = now + WITHIN;
+            trial.asked.values_mut().for_each(|asked| asked.since = now);
         }
     }
 }
@@ -255,13 +286,64 @@ mod tests {
     }
 
     #[test]
-    fn of_who_gives_no_sign_the_connection_is_made_anew() {
+    fn of_who_gives_no_sign_the_connection_is_made_anew_and_it_is_asked_then() {
         let mut rig = Rig::among(5);
         rig.news(2, dead(ME.0), true);
-        rig.live(WITHIN - Duration::from_millis(1), &[5]);
+        rig.live(Duration::from_secs(4), &[4, 5]);
+        rig.meet(6);
+        rig.news(6, dead(ME.0), true);
+        rig.live(WITHIN - Duration::from_millis(4_001), &[4, 5, 6]);
         rig.forget();
         rig.pass(Duration::from_millis(1));
-        assert_eq!(rig.closed, [5]);
+        assert_eq!(rig.closed, [4, 5], "the other may still answer");
+        assert!(rig.wanted.contains(&4) && rig.wanted.contains(&5));
+        let asked = |rig: &Rig| rig.one.trial.as_ref().unwrap().asked.keys().map(|id| id.0).collect::<Vec<_>>();
+        assert_eq!(asked(&rig), [2, 3, 6]);
+        rig.crash(5);
+        rig.meet(5);
+        assert_eq!(asked(&rig), [2, 3, 5, 6]);
+    }
+
+    #[test]
+    fn after_a_pause_of_its_own_nobody_was_silent() {
+        let mut rig = Rig::among(5);
+        rig.news(2, dead(ME.0), true);
+        rig.forget();
+        rig.stand_still(2 * WITHIN);
+        assert_eq!(rig.closed, []);
+        (0..=ROUNDS).for_each(|_| round(&mut rig, Duration::from_millis(3), &[]));
+        assert_eq!(rises(&rig).first(), Some(&1));
+    }
+
+    #[test]
+    fn an_accusation_leaves_little_time() {
+        let far = |rig: &mut Rig| (0..5).for_each(|_| round(rig, Duration::from_millis(600), &[]));
+        for accused in [false, true] {
+            let mut rig = Rig::among(5);
+            rig.news(2, dead(ME.0), true);
+            if accused {
+                rig.news(3, dead(ME.0), false);
+            }
+            far(&mut rig);
+            rig.pass(Duration::from_millis(20));
+            assert_eq!(rises(&rig).is_empty(), !accused);
+        }
+        let mut rig = Rig::among(5);
+        rig.news(2, dead(ME.0), true);
+        rig.news(3, dead(ME.0), false);
+        rig.live(WITHIN / 2, &[3, 4, 5]);
+        assert_eq!(rises(&rig), [], "whom nobody hears stays out all the same");
+    }
+
+    #[test]
+    fn of_few_neighbours_one_may_be_bad() {
+        for (count, bad, rose) in [(3, 1, true), (4, 1, true), (4, 2, false), (5, 1, true), (5, 2, false)] {
+            let mut rig = Rig::among(count);
+            rig.news(2, dead(ME.0), true);
+            let silent: Vec<u64> = (count + 1 - bad..=count).collect();
+            (0..=ROUNDS).for_each(|_| round(&mut rig, Duration::from_millis(3), &silent));
+            assert_eq!(!rises(&rig).is_empty(), rose, "{bad} of {}", count - 1);
+        }
     }
 
     #[test]

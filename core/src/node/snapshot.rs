@@ -27,7 +27,7 @@ pub struct Snapshot {
     pub elements: usize,
     /// Packets that wait for a link.
     pub packets: usize,
-    /// Timers that calls and their clients have set.
+    /// Timers that calls, their clients and clauses have set.
     pub timers: usize,
     /// Operations executed so far.
     pub operations: u64,
@@ -47,8 +47,12 @@ impl Node {
             waiting,
             elements,
             packets: self.relay.waiting(),
-            timers: self.timers.iter().filter(|(_, reason)| matches!(reason, TimerReason::Calls(_))).count(),
+            timers: self.timers.iter().filter(|(_, reason)| is_of_calls(reason)).count(),
             operations: self.oplog.count(),
         }
     }
+}
+
+const fn is_of_calls(reason: &TimerReason) -> bool {
+    matches!(reason, TimerReason::Calls(_) | TimerReason::Clause(..))
 }

@@ -12,7 +12,7 @@ mod truth;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use circuit_core::{Instant, ServerId, membership::Event};
+use circuit_core::{Instant, ServerId, membership::Event, node::Node};
 
 use crate::{
     Figure, ServerIndex,
@@ -191,8 +191,14 @@ impl Oracle {
     /// Nobody is said to have left who did not, unless its observers agreed, or
     /// somebody else said so before (P5).
     fn justified(&mut self, sim: &mut impl Truth, observer: ServerIndex, life: u32, event: Event) {
-        if !sim.is_alive(observer) || sim.life(observer) != life || event.id == sim.server_id(observer) {
-            return; // it goes itself
+        if !sim.is_alive(observer) || sim.life(observer) != life {
+            return;
+        }
+        if event.id == sim.server_id(observer) {
+            if !sim.was_told_to_leave(event.id, event.epoch.start) {
+                sim.fail(format!("server {observer} saw itself leave and was not told to: {event:?} (P3)"));
+            }
+            return;
         }
         let began_anew = sim.last_epoch(event.id).is_some_and(|last| last.start > event.epoch.start);
         if began_anew || sim.was_told_to_leave(event.id, event.epoch.start) {
@@ -268,6 +274,22 @@ impl Oracle {
     /// Whether somebody waits to be let in again.
     pub fn is_damped(&self, sim: &impl Truth) -> bool {
         (0..self.servers).filter_map(|server| sim.node(server)).any(|node| node.membership().unsettled()[2] > 0)
+    }
+
+    /// Long after the last trouble all know the same of those who are there, and
+    /// nothing of membership is under way: or it would be for ever.
+    pub fn settled(&self, sim: &mut impl Truth) {
+        let mut before = None;
+        for server in 0..self.servers {
+            let Some(membership) = sim.node(server).map(Node::membership) else { continue };
+            let (hash, unsettled) = (membership.view().hash(), membership.unsettled());
+            if unsettled != [0; 4] {
+                return sim.fail(format!("server {server} has not settled: {unsettled:?}"));
+            }
+            if before.replace(hash).is_some_and(|before| before != hash) {
+                return sim.fail(format!("server {server} and one before it do not know the same (P9)"));
+            }
+        }
     }
 
     /// Everybody sees everybody, and nobody else (P9).

@@ -91,6 +91,7 @@ pub(super) fn run(options: &Options) -> Report {
     }
     world.run_until(settled + Duration::from_secs(1_000));
     world.app.channels.nothing_left(&mut world.sim);
+    world.app.oracle.settled(&mut world.sim);
     if world.app.oracle.count() != events {
         world.sim.fail("somebody joined or left when all was quiet (P9)");
     }

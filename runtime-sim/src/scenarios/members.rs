@@ -63,6 +63,7 @@ pub(super) fn run(options: &Options) -> Report {
     if world.app.oracle.count() != before {
         world.sim.fail("somebody joined or left when all was quiet (P9, P10)");
     }
+    world.app.oracle.settled(&mut world.sim);
     // One event after the other takes its time.
     for _ in 0..10 {
         if world.app.lagging(&world.sim).is_none() {
