@@ -35,11 +35,6 @@ impl Hosts {
         Self { from, until: usize::MAX }
     }
 
-    /// How many of them, at most, are not this one.
-    pub const fn others(self, host: usize) -> usize {
-        self.until - self.from - self.contain(host) as usize
-    }
-
     /// Whether a host is one of them.
     pub const fn contain(self, host: usize) -> bool {
         self.from <= host && host < self.until

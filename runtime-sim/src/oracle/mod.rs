@@ -16,7 +16,7 @@ use circuit_core::{Instant, ServerId, membership::Event, node::Node};
 
 use crate::{
     Figure, ServerIndex,
-    faults::{Fault, Plan},
+    faults::{Fault, Hosts, Plan},
 };
 use log::Ids;
 pub(crate) use log::Log;
@@ -37,7 +37,7 @@ const FEW: u16 = 50;
 /// within its bounds; what that costs grows with the number of servers.
 const BOUNDS_EVERY: u64 = 23;
 /// With so many servers one cut is less than a fifth of anybody's observers.
-const MANY: usize = 12;
+const MANY: usize = 6;
 
 /// Knows what happened, and compares what every server sees.
 pub struct Oracle {
@@ -232,11 +232,13 @@ impl Oracle {
         let mut cuts = 0_usize;
         for (_, fault) in self.plan.iter().filter(|(at, fault)| is_recent(sim.now(), *at, fault, MEMORY)) {
             match *fault {
-                Fault::Cut { a, b, .. } if a == server || b == server => cuts = cuts.saturating_add(1),
+                // Clients are no part of it.
+                Fault::Cut { a, b, .. } if (a == server || b == server) && a.max(b) < self.servers => cuts += 1,
                 Fault::Weak { from, to, loss, .. } if loss > FEW => {
-                    let sends = if from.contain(server) { to.others(server) } else { 0 };
-                    let hears = if to.contain(server) { from.others(server) } else { 0 };
-                    cuts = cuts.saturating_add(sends.max(hears));
+                    let others = |hosts: Hosts| (0..self.servers).filter(|&other| other != server && hosts.contain(other)).count();
+                    let sends = if from.contain(server) { others(to) } else { 0 };
+                    let hears = if to.contain(server) { others(from) } else { 0 };
+                    cuts += sends.max(hears);
                 }
                 Fault::Split { .. } => return false,
                 Fault::Jump { server: jumped, .. } if jumped == server => return false,

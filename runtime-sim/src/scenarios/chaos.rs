@@ -25,6 +25,8 @@ const READY: u64 = 12;
 const STOP: u64 = 42;
 /// Whoever came back too often is in again by then.
 const DAMPED: Duration = Duration::from_secs(330);
+/// Within so long everybody else sees everybody.
+const CONVERGE: Duration = Duration::from_secs(15);
 /// Clients on channels, of which the last only drains; on anchors; with
 /// processes; with selects; and one that subscribes.
 const CHANNELS: usize = 4;
@@ -79,6 +81,10 @@ pub(super) fn run(options: &Options) -> Report {
     let mut world = World::new(settings, options.seed, &plan, Chaos::new(&mut rng, servers, plan.clone()));
     world.run_until(seconds(STOP));
     world.app.stop(&mut world.sim);
+    world.run_until(calm + CONVERGE);
+    if !world.app.oracle.is_damped(&world.sim) {
+        world.app.oracle.converged(&mut world.sim, "15 s after all was healed");
+    }
     world.run_until(calm + DAMPED);
     world.app.oracle.converged(&mut world.sim, "after all was healed");
     let events = world.app.oracle.count();
