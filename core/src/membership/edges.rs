@@ -11,14 +11,14 @@ use alloc::{
     collections::{BTreeSet, btree_map::Entry},
     vec::Vec,
 };
-use core::time::Duration;
+use core::{cmp::Reverse, time::Duration};
 
 use super::{
     Membership, Output,
     message::{Beat, Message, Opinion},
     rings::Rings,
 };
-use crate::{Instant, Rng, ServerId, links::LinkId};
+use crate::{Instant, ServerId, links::LinkId};
 
 /// Between the beats of a server with all quiet edges together, at least. Some
 /// observer of a server asks it so often, too.
@@ -87,7 +87,8 @@ pub(super) struct Edge {
 impl Edge {
     /// To a server that there is no link to yet.
     const fn new(now: Instant) -> Self {
-        Self { awaiting: Some(now), probe: 0, next: now, refused: false, down: false, known: false }
+        let next = Instant::NEVER;
+        Self { awaiting: Some(now), probe: 0, next, refused: false, down: false, known: false }
     }
 
     pub(super) const fn opinion(&self, linked: bool) -> Opinion {
@@ -98,10 +99,8 @@ impl Edge {
         }
     }
 
-    fn confirm(&mut self, now: Instant, period: Duration, rng: &mut Rng) {
-        let jitter = Duration::from_micros(rng.below((period / JITTER).as_micros() as u64));
+    const fn confirm(&mut self) {
         (self.awaiting, self.refused, self.down, self.known) = (None, false, false, true);
-        self.next = now + period + jitter;
     }
 }
 
@@ -133,6 +132,7 @@ impl Membership {
         for &id in &wanted {
             if let Entry::Vacant(edge) = self.edges.entry(id) {
                 edge.insert(Edge::new(now));
+                self.schedule(id, now);
                 self.start_observing(now, id);
             }
         }
@@ -151,6 +151,7 @@ impl Membership {
             return;
         };
         let before = core::mem::replace(edge, Edge::new(now));
+        self.schedule(id, now);
         self.start_observing(now, id);
         if before.down {
             self.rewatch(now); // nobody has to stand in for it
@@ -179,7 +180,17 @@ impl Membership {
                 edge.probe = sent;
             }
             edge.awaiting.get_or_insert(now);
-            edge.next = now + RETRY;
+        }
+        self.schedule(id, now + RETRY);
+    }
+
+    /// Sets when an edge is due.
+    fn schedule(&mut self, id: ServerId, at: Instant) {
+        if let Some(edge) = self.edges.get_mut(&id)
+            && edge.next != at
+        {
+            edge.next = at;
+            self.beats.push(Reverse((at, id)));
         }
     }
 
@@ -206,12 +217,14 @@ impl Membership {
             peer.neighbourly = Some(now);
             self.send_beat(from, true);
         }
-        let period = period(self.edges.len());
         if let Some(edge) = self.edges.get_mut(&from) {
             let heard = if edge.awaiting.is_some() { edge.probe > 0 && beat.echo >= edge.probe } else { hears_all };
             if heard {
                 let was_down = edge.down;
-                edge.confirm(now, period, &mut self.rng);
+                edge.confirm();
+                let period = period(self.edges.len());
+                let jitter = Duration::from_micros(self.rng.below((period / JITTER).as_micros() as u64));
+                self.schedule(from, now + period + jitter);
                 self.changed_mind(now, from);
                 let swept = self.sweep.remove(&from) && self.sweep.is_empty();
                 if was_down || swept {
@@ -245,8 +258,8 @@ impl Membership {
             if self.me < from {
                 self.send_digest(from);
             }
-        } else if let Some(edge) = self.edges.get_mut(&from) {
-            edge.next = edge.next.min(now + COMPARE_AGAIN);
+        } else if let Some(edge) = self.edges.get(&from) {
+            self.schedule(from, edge.next.min(now + COMPARE_AGAIN));
         }
     }
 
@@ -264,7 +277,8 @@ impl Membership {
     pub(super) fn lost_link(&mut self, now: Instant, id: ServerId) {
         if let Some(edge) = self.edges.get_mut(&id) {
             edge.awaiting.get_or_insert(now);
-            (edge.probe, edge.refused, edge.next) = (0, false, now + RETRY);
+            (edge.probe, edge.refused) = (0, false);
+            self.schedule(id, now + RETRY);
             self.want(id);
         }
     }
@@ -275,7 +289,8 @@ impl Membership {
             if core::mem::replace(&mut edge.refused, true) {
                 return;
             }
-            edge.next = edge.next.min(now.max(edge.awaiting.unwrap_or(now) + REDIAL));
+            let at = edge.next.min(now.max(edge.awaiting.unwrap_or(now) + REDIAL));
+            self.schedule(id, at);
         }
     }
 
@@ -294,12 +309,22 @@ impl Membership {
         }
     }
 
-    pub(super) fn edges_due(&self) -> Option<Instant> {
-        self.edges.values().map(|edge| edge.next).min()
+    /// When the first edge is due. What was due once and is not any more is dropped.
+    pub(super) fn edges_due(&mut self) -> Option<Instant> {
+        while let Some(&Reverse((at, id))) = self.beats.peek() {
+            if self.edges.get(&id).is_some_and(|edge| edge.next == at) {
+                return Some(at);
+            }
+            self.beats.pop();
+        }
+        None
     }
 
     pub(super) fn check_edges(&mut self, now: Instant) {
-        let due: Vec<ServerId> = self.edges.iter().filter(|(_, edge)| edge.next <= now).map(|(&id, _)| id).collect();
+        let mut due = BTreeSet::new();
+        while self.edges_due().is_some_and(|at| at <= now) {
+            due.extend(self.beats.pop().map(|Reverse((_, id))| id));
+        }
         let mut lost = false;
         for id in due {
             lost |= self.check_edge(now, id);
@@ -319,7 +344,8 @@ impl Membership {
         let lost = !edge.down && (silent >= SILENCE || !linked && edge.refused && silent >= REDIAL);
         let doubted = silent >= if edge.known { RETRY } else { FIRST_SIGN };
         edge.down |= lost;
-        edge.next = now + if edge.down { retry } else { RETRY };
+        let next = now + if edge.down { retry } else { RETRY };
+        self.schedule(id, next);
         if !linked {
             self.want(id);
         } else if silent >= SILENCE {

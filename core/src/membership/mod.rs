@@ -29,8 +29,8 @@ mod sync;
 mod trial;
 mod view;
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
-use core::{net::SocketAddr, time::Duration};
+use alloc::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use core::{cmp::Reverse, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 
@@ -93,6 +93,8 @@ pub struct Membership {
     peers: BTreeMap<ServerId, Peer>,
     /// The servers that are observed.
     edges: BTreeMap<ServerId, Edge>,
+    /// When each is due; some entries are of before.
+    beats: BinaryHeap<Reverse<(Instant, ServerId)>>,
     /// Servers that are no neighbours and are observed until they are found
     /// well, as most neighbours were lost.
     sweep: BTreeSet<ServerId>,
@@ -136,6 +138,7 @@ impl Membership {
             rings: Rings::new(me.id),
             peers: BTreeMap::new(),
             edges: BTreeMap::new(),
+            beats: BinaryHeap::new(),
             sweep: BTreeSet::new(),
             inquiries: BTreeMap::new(),
             inquiries_due: Instant::NEVER,
