@@ -17,7 +17,7 @@
 //! it sees as many as there are addresses. The one with the lowest id leads. It
 //! sends everybody a part of the work, counting primes, over a channel that
 //! stands on their own host, and adds up what comes back. `CIRCUIT_HMAC` names a
-//! file with the circuit's key.
+//! file with the circuit's key; without one, only addresses of loopback will do.
 
 use std::{env, error::Error, net::SocketAddr, path::Path, pin::pin};
 

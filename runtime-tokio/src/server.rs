@@ -46,6 +46,9 @@ pub struct ServerConfig {
     pub join: Vec<Target>,
     /// The key of the circuit.
     pub key: ClusterKey,
+    /// Listen beyond this machine also without a key, which is with
+    /// [`ClusterKey::public`]: whoever can connect can then run anything here.
+    pub insecure: bool,
     /// Where it keeps who it is and what it did; without, every start is a new
     /// server.
     pub var: Option<PathBuf>,
@@ -60,7 +63,8 @@ pub struct ServerConfig {
 
 impl ServerConfig {
     /// A server of the circuit with that key, which listens there and joins
-    /// nobody, and of which nothing stays.
+    /// nobody, and of which nothing stays. Without a key it does not start but on
+    /// loopback.
     pub const fn new(listen: SocketAddr, key: ClusterKey) -> Self {
         Self {
             listen,
@@ -68,16 +72,33 @@ impl ServerConfig {
             discover: None,
             join: Vec::new(),
             key,
+            insecure: false,
             var: None,
             containers: None,
             keeper: None,
         }
+    }
+
+    /// Nobody is to open a machine to everybody without having said so.
+    fn check_key(&self) -> io::Result<()> {
+        if self.insecure || self.listen.ip().is_loopback() || self.key != ClusterKey::public() {
+            return Ok(());
+        }
+        let what = format!(
+            "{} is reached from other machines, and there is no key: whoever can connect could run anything here; \
+             start all servers and clients with a key, or set ServerConfig::insecure",
+            self.listen
+        );
+        Err(io::Error::new(io::ErrorKind::InvalidInput, what))
     }
 }
 
 /// The runtime for a program that is a server and little else: one thread where
 /// there are two processors or fewer, as handing frames from one to the other
 /// costs more there than encrypting them apart brings; else some of them.
+///
+/// On that one thread nothing runs but inside [`Runtime::block_on`]: a server or a
+/// client that was started stands still whenever no thread is in there.
 ///
 /// # Errors
 /// Those of the operating system.
@@ -92,11 +113,17 @@ pub fn runtime() -> io::Result<Runtime> {
 
 /// A server that runs. It is stopped when this is dropped, and gracefully with
 /// [`Server::stop`].
+///
+/// A drop cannot wait: the port and the state directory are free only some time
+/// after it. Whoever wants to use them again is to [`stop`](Server::stop) it, which
+/// waits until they are.
 #[derive(Debug)]
 pub struct Server {
     url: Url,
     questions: mpsc::Sender<Question>,
     task: JoinHandle<()>,
+    /// What [`Server::ended`] says: the task can be asked but once.
+    outcome: Option<bool>,
     discovery: Option<JoinHandle<()>>,
     _state: Option<StateDir>,
 }
@@ -106,8 +133,10 @@ impl Server {
     ///
     /// # Errors
     /// The address cannot be listened at, or the directory not used; the error
-    /// says which.
+    /// says which. [`io::ErrorKind::InvalidInput`] if it would be open to all, and
+    /// not [`ServerConfig::insecure`].
     pub async fn start(config: ServerConfig) -> io::Result<Self> {
+        config.check_key()?;
         let mut outside = Outside::system()?;
         let state = config.var.as_deref().map(|path| in_dir(path, StateDir::lock(path))).transpose()?;
         let (identity, journal) = match &state {
@@ -133,8 +162,8 @@ impl Server {
         Ok(server)
     }
 
-    /// Starts a server on any network and machine, within a tokio runtime. Its
-    /// directory is not looked at.
+    /// Starts a server on any network and machine, within a tokio runtime. Neither
+    /// its directory is looked at, nor whether it is open to all.
     ///
     /// # Errors
     /// The address cannot be listened at.
@@ -158,7 +187,7 @@ impl Server {
         let (id, start) = (credentials.server_id(), identity.start);
         let (wall, seeds, containers) = ((outside.wall)(), config.join.clone(), config.containers.clone());
         let (keeps_log, kept) = (config.var.is_some(), host.kept());
-        let node = Config { id, start, addr, wall, seeds, keeps_log, containers, kept };
+        let node = Config { id, start, addr, listen, wall, seeds, keeps_log, containers, kept };
         let (questions, to_answer) = mpsc::channel(16);
         let discovery = config.discover.map(|group| {
             let reach = Reach { listen, advertise: config.advertise };
@@ -170,7 +199,7 @@ impl Server {
         let driver = Driver::new(node, credentials, &outside.rng, net, host, listener, to_answer);
         let task = tokio::spawn(driver.run());
         let url = Url { addr, pid: std::process::id(), id };
-        Ok(Self { url, questions, task, discovery, _state: None })
+        Ok(Self { url, questions, task, outcome: None, discovery, _state: None })
     }
 
     /// Where it can be dialled.
@@ -189,10 +218,15 @@ impl Server {
     /// Waits until it has ended by itself: whether it did in good order. If not, it
     /// has failed in a way that it should not.
     pub async fn ended(&mut self) -> bool {
-        (&mut self.task).await.is_ok()
+        if let Some(well) = self.outcome {
+            return well;
+        }
+        let well = (&mut self.task).await.is_ok();
+        *self.outcome.insert(well)
     }
 
-    /// Stops it: it leaves the circuit, and every peer is told.
+    /// Stops it: it leaves the circuit, and every peer is told. After this its port
+    /// and its directory are free.
     pub async fn stop(mut self) {
         let (done, stopped) = oneshot::channel();
         if self.questions.send(Question::Stop(done)).await.is_ok() {
@@ -213,4 +247,80 @@ impl Drop for Server {
 
 fn in_dir<T>(path: &Path, result: io::Result<T>) -> io::Result<T> {
     result.map_err(|error| io::Error::new(error.kind(), format!("cannot use {}: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOOPBACK: &str = "127.0.0.1:0";
+
+    fn key() -> ClusterKey {
+        ClusterKey::generate(&mut crate::system_rng().expect("randomness"))
+    }
+
+    fn config(listen: &str, key: ClusterKey) -> ServerConfig {
+        ServerConfig::new(listen.parse().expect("an address"), key)
+    }
+
+    /// Has a server end as if by itself.
+    async fn end(server: &Server) {
+        let (done, stopped) = oneshot::channel();
+        server.questions.send(Question::Stop(done)).await.expect("it runs");
+        stopped.await.expect("it ends");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_has_ended_can_be_asked_again_and_stopped() {
+        let mut server = Server::start(config(LOOPBACK, key())).await.expect("a server");
+        end(&server).await;
+        assert!(server.ended().await);
+        assert!(server.ended().await);
+        server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_server_that_has_failed_goes_on_saying_so() {
+        let mut server = Server::start(config(LOOPBACK, key())).await.expect("a server");
+        server.task.abort();
+        assert!(!server.ended().await);
+        assert!(!server.ended().await);
+        server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn without_a_key_a_server_starts_beyond_loopback_only_when_told_to() {
+        let public = ClusterKey::public;
+        for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+            let error = Server::start(config(listen, public())).await.expect_err("it would be open to all");
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
+            assert!(error.to_string().contains("set ServerConfig::insecure"), "{error}");
+        }
+        // This machine has no such address: it is not the key that is in the way.
+        for (key, insecure) in [(public(), true), (key(), false)] {
+            let config = ServerConfig { insecure, ..config("192.0.2.1:0", key) };
+            let error = Server::start(config).await.expect_err("no such address");
+            assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable, "{error}");
+        }
+        Server::start(config(LOOPBACK, public())).await.expect("nobody else gets there").stop().await;
+    }
+
+    #[tokio::test]
+    async fn who_has_stopped_a_server_can_start_another_in_its_place() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let number = std::process::id();
+        // An address of its own, where no other test is given the port meanwhile.
+        let listen = format!("127.{}.{}.9:0", 1 + number % 250, number / 250 % 250);
+        let config = ServerConfig { var: Some(folder.path().to_owned()), ..config(&listen, key()) };
+        // As a task: the runtime would run all others before what it blocks on.
+        let turns = tokio::spawn(async move {
+            let mut listen = config.listen;
+            for _ in 0..3 {
+                let server = Server::start(ServerConfig { listen, ..config.clone() }).await.expect("a server");
+                listen = server.url().addr;
+                server.stop().await;
+            }
+        });
+        turns.await.expect("the place is free each time");
+    }
 }

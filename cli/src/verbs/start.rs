@@ -145,6 +145,7 @@ impl Start {
         let containers = self.docker.as_ref().map(rules);
         // The very same program, also when another has been put in its place.
         let keeper = Some("/proc/self/exe".into());
-        Ok(ServerConfig { listen, advertise, discover, join, key, var: self.var.clone(), containers, keeper })
+        let (insecure, var) = (self.insecure, self.var.clone());
+        Ok(ServerConfig { listen, advertise, discover, join, key, insecure, var, containers, keeper })
     }
 }

@@ -37,6 +37,8 @@ const RECORDS: &[&str] = &[
     "ns.own.example. 300 A 10.1.0.6",
     "given.own.example. 300 NS ns.given.own.example.",
     "ns.given.own.example. 300 A 10.1.0.7",
+    "*.test. 60 A 10.1.0.8",
+    "*.2.1.10.in-addr.arpa. PTR mx.miek.nl.",
 ];
 
 /// What `dig` is asked, and what it must say: the status, the flags, and the
@@ -112,6 +114,13 @@ const QUERIES: &[(&str, &str, &str, &[&str])] = &[
     ("any.wild.miek.nl MX", "NOERROR", "qr aa rd", &["miek.nl. 5 IN SOA"]),
     ("there.wild.miek.nl A", "NOERROR", "qr aa rd", &["miek.nl. 5 IN SOA"]),
     ("y.there.wild.miek.nl A", "NXDOMAIN", "qr aa rd", &["miek.nl. 5 IN SOA"]),
+    // What only a wildcard makes is a zone like others.
+    ("any.test MX", "NOERROR", "qr aa rd", &["test. 5 IN SOA"]),
+    ("test SOA", "NOERROR", "qr aa rd", &["test. 5 IN SOA"]),
+    ("test A", "NOERROR", "qr aa rd", &["test. 5 IN SOA"]),
+    ("-x 10.1.2.9", "NOERROR", "qr aa rd", &["9.2.1.10.in-addr.arpa. 3600 IN PTR mx.miek.nl."]),
+    ("2.1.10.in-addr.arpa SOA", "NOERROR", "qr aa rd", &["2.1.10.in-addr.arpa. 5 IN SOA"]),
+    ("2.1.10.in-addr.arpa NS", "NOERROR", "qr aa rd", &["2.1.10.in-addr.arpa. 5 IN SOA"]),
     // RFC 2308: nothing, and for how long.
     ("no.miek.nl A", "NXDOMAIN", "qr aa rd", &["miek.nl. 5 IN SOA"]),
     ("+tcp no.miek.nl A", "NXDOMAIN", "qr aa rd", &["miek.nl. 5 IN SOA"]),
@@ -212,6 +221,10 @@ fn dig_gets_what_the_rfcs_ask_for() {
     assert!(text.contains("Truncated, retrying in TCP mode") && records.len() == 4, "{text}");
     let (text, _) = dig(&port, "+bufsize=4096 +dnssec miek.nl MX");
     assert!(text.contains("; EDNS: version: 0, flags: do; udp: 1232"), "{text}");
+    for refused in ["+opcode=notify miek.nl SOA", "+opcode=update miek.nl SOA", "+header-only +edns=0"] {
+        let (text, _) = dig(&port, refused);
+        assert!(text.contains("; EDNS: version: 0,"), "{refused}: {text}");
+    }
     let (text, _) = dig(&port, "+tcp miek.nl AXFR");
     assert!(text.contains("; Transfer failed."), "{text}");
 }

@@ -44,8 +44,9 @@ pub(super) struct Query<'a> {
 pub(super) enum Parsed<'a> {
     /// There is nothing to say.
     Drop,
-    /// It is refused, and its question not repeated.
-    Bad(Rcode),
+    /// It is refused, and its question not repeated; what the asker can take is
+    /// there if it could be read.
+    Bad(Rcode, Option<Edns>),
     /// It is refused.
     Refused(Query<'a>, Rcode),
     /// It is answered.
@@ -63,39 +64,53 @@ pub(super) fn parse(packet: &[u8]) -> Parsed<'_> {
     if flags & 0x80 != 0 {
         return Parsed::Drop;
     }
-    match flags >> 3 & 0xf {
-        0 => {}
-        5 => return Parsed::Bad(Rcode::Refused), // an update
-        _ => return Parsed::Bad(Rcode::NotImp),
-    }
+    let questions = u16::from_be_bytes([q0, q1]);
     let before = u32::from(u16::from_be_bytes([an0, an1])) + u32::from(u16::from_be_bytes([ns0, ns1]));
     let all = before + u32::from(u16::from_be_bytes([ar0, ar1]));
-    let question = (u16::from_be_bytes([q0, q1]) == 1).then(|| read_question(rest)).flatten();
-    let Some((mut query, mut rest)) = question else {
-        return Parsed::Bad(Rcode::FormErr);
-    };
-    for number in 0..all {
-        let Some((kind, edns, after)) = read_record(rest) else {
-            return Parsed::Bad(Rcode::FormErr);
-        };
-        rest = after;
-        if kind != OPT {
-            continue;
-        }
-        if query.edns.is_some() || number < before || edns.is_none() {
-            return Parsed::Bad(Rcode::FormErr);
-        }
-        query.edns = edns;
+    let mut edns = None;
+    let query = read(rest, questions, before, all, &mut edns);
+    match (flags >> 3 & 0xf, query) {
+        (0, Some(query)) => judge(Query { edns, ..query }),
+        (0, None) => Parsed::Bad(Rcode::FormErr, edns),
+        (5, _) => Parsed::Bad(Rcode::Refused, edns), // an update
+        _ => Parsed::Bad(Rcode::NotImp, edns),
     }
+}
+
+/// What is to become of a packet in good form.
+fn judge(query: Query<'_>) -> Parsed<'_> {
     match query {
-        _ if !rest.is_empty() => Parsed::Bad(Rcode::FormErr),
         Query { edns: Some(Edns { version: 1.., .. }), .. } => Parsed::Refused(query, Rcode::BadVers),
         Query { kind: AXFR | IXFR, .. } => Parsed::Refused(query, Rcode::Refused),
-        Query { kind: OPT, .. } => Parsed::Bad(Rcode::FormErr),
+        Query { kind: OPT, .. } => Parsed::Bad(Rcode::FormErr, query.edns),
         // What is no type of records (RFC 6895), but for ANY.
         Query { kind: 0 | 128..=254, .. } => Parsed::Refused(query, Rcode::NotImp),
         query => Parsed::Query(query),
     }
+}
+
+/// Reads what follows the header, with so many questions and records, some of
+/// them before the last section. Nothing comes of it if there is not one
+/// question or anything is amiss, but for the OPT that came before that: its
+/// reply has one too (RFC 6891, 6.1.1).
+fn read<'a>(mut rest: &'a [u8], questions: u16, before: u32, all: u32, edns: &mut Option<Edns>) -> Option<Query<'a>> {
+    let mut query = None;
+    for _ in 0..questions {
+        let (question, after) = read_question(rest)?;
+        (query, rest) = (Some(question), after);
+    }
+    for number in 0..all {
+        let (kind, opt, after) = read_record(rest)?;
+        rest = after;
+        if kind != OPT {
+            continue;
+        }
+        if edns.is_some() || number < before {
+            return None;
+        }
+        *edns = Some(opt?);
+    }
+    query.filter(|_| questions == 1 && rest.is_empty())
 }
 
 fn read_question(rest: &[u8]) -> Option<(Query<'_>, &[u8])> {

@@ -1,13 +1,13 @@
 //! The reply to a query.
 
-use alloc::{vec, vec::Vec};
+use alloc::{collections::BTreeSet, vec::Vec};
 
 use super::{
     MAX_DATAGRAM, Over,
     name::{self, Key},
-    query::{self, HEADER, Parsed, Query, Rcode},
+    query::{self, Parsed, Query, Rcode},
     record::{A, AAAA, ANY, CLASS_IN, CNAME, HINFO, MX, NS, SOA, SRV},
-    writer::{Section, Verdict, Writer, header},
+    writer::{Section, Verdict, Writer, bare},
     zone::{Found, Set, Zone},
 };
 
@@ -34,10 +34,8 @@ impl Zone {
     pub fn reply(&self, packet: &[u8], over: Over, reply: &mut Vec<u8>) -> bool {
         let (query, refused) = match query::parse(packet) {
             Parsed::Drop => return false,
-            Parsed::Bad(rcode) => {
-                reply.clear();
-                reply.resize(HEADER, 0);
-                header(reply, packet, 0, rcode, 0, [0; 3]);
+            Parsed::Bad(rcode, edns) => {
+                bare(reply, packet, rcode, edns);
                 return true;
             }
             Parsed::Refused(query, rcode) => (query, Some(rcode)),
@@ -87,19 +85,24 @@ impl Zone {
             };
             if query.kind == ANY && entry.is_some() {
                 let all = [NOT_ALL].into_iter();
-                verdict.cut |= !writer.records(Section::Answer, name, HINFO, NOT_ALL_TTL, all);
+                verdict.cut = !writer.records(Section::Answer, name, HINFO, NOT_ALL_TTL, all);
                 return verdict;
             }
             if let Some(set) = entry.and_then(|entry| entry.set(query.kind)) {
-                verdict.cut |= !put(writer, Section::Answer, name, set);
-                self.add(set, writer);
+                verdict.cut = !put(writer, Section::Answer, name, set);
+                if !verdict.cut {
+                    self.add(set, writer);
+                }
                 return verdict;
             }
             let Some(cname) = entry.and_then(|entry| entry.set(CNAME)) else {
-                verdict.cut |= !self.put_soa(name, &key, place.top, query.kind, writer);
+                verdict.cut = !self.put_soa(name, &key, place.top, query.kind, writer);
                 return verdict;
             };
-            verdict.cut |= !put(writer, Section::Answer, name, cname);
+            verdict.cut = !put(writer, Section::Answer, name, cname);
+            if verdict.cut {
+                return verdict; // of what is cut nothing is sent
+            }
             seen.push(key);
             name = cname.data.first().map_or(name, |data| data);
             if seen.iter().any(|seen| seen.as_slice() == Key::of(name).as_slice()) {
@@ -144,19 +147,17 @@ impl Zone {
             SRV => 6,
             _ => return true,
         };
-        let mut added: Vec<Key> = vec![];
+        // Only of what was written, so that there are no more than there is room for.
+        let mut added: BTreeSet<Vec<u8>> = BTreeSet::new();
         for target in set.data.iter().filter_map(|data| data.get(skip..)) {
             let key = Key::of(target);
-            if added.iter().any(|added| added.as_slice() == key.as_slice()) {
-                continue;
-            }
-            for kind in [A, AAAA] {
-                let set = self.entry(key.as_slice()).and_then(|entry| entry.set(kind));
-                if !set.is_none_or(|set| put(writer, Section::Additional, target, set)) {
+            let Some(entry) = self.entry(key.as_slice()).filter(|_| !added.contains(key.as_slice())) else { continue };
+            for set in [A, AAAA].into_iter().filter_map(|kind| entry.set(kind)) {
+                if !put(writer, Section::Additional, target, set) {
                     return false;
                 }
+                added.insert(key.as_slice().to_vec());
             }
-            added.push(key);
         }
         true
     }

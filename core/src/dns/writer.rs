@@ -176,24 +176,35 @@ impl<'a> Writer<'a> {
             self.clear(query);
         }
         if let Some(edns) = query.edns {
-            self.opt(edns, verdict.rcode);
+            opt(self.out, edns, verdict.rcode);
+            self.count(Section::Additional, 1);
         }
         let flags = u8::from(verdict.authoritative) << 2 | u8::from(verdict.cut) << 1;
         header(self.out, packet, flags, verdict.rcode, 1, self.counts);
     }
+}
 
-    fn opt(&mut self, edns: Edns, rcode: Rcode) {
-        self.out.push(0);
-        self.out.extend(OPT.to_be_bytes());
-        self.out.extend((super::MAX_DATAGRAM as u16).to_be_bytes());
-        let signed = if edns.signed { 0x80 } else { 0 };
-        self.out.extend([(rcode as u8) >> 4, 0, signed, 0, 0, 0]);
-        self.count(Section::Additional, 1);
+/// Writes a reply to `packet` without its question, and with an OPT if that had
+/// one.
+pub(super) fn bare(out: &mut Vec<u8>, packet: &[u8], rcode: Rcode, edns: Option<Edns>) {
+    out.clear();
+    out.resize(HEADER, 0);
+    if let Some(edns) = edns {
+        opt(out, edns, rcode);
     }
+    header(out, packet, 0, rcode, 0, [0, 0, edns.is_some().into()]);
+}
+
+fn opt(out: &mut Vec<u8>, edns: Edns, rcode: Rcode) {
+    out.push(0);
+    out.extend(OPT.to_be_bytes());
+    out.extend((super::MAX_DATAGRAM as u16).to_be_bytes());
+    let signed = if edns.signed { 0x80 } else { 0 };
+    out.extend([(rcode as u8) >> 4, 0, signed, 0, 0, 0]);
 }
 
 /// Writes the header of a reply to `packet`.
-pub(super) fn header(out: &mut [u8], packet: &[u8], flags: u8, rcode: Rcode, questions: u16, counts: [u16; 3]) {
+fn header(out: &mut [u8], packet: &[u8], flags: u8, rcode: Rcode, questions: u16, counts: [u16; 3]) {
     let (Some([a, b, asked, _, ..]), Some(header)) = (packet.get(..HEADER), out.first_chunk_mut::<HEADER>()) else {
         return;
     };

@@ -210,17 +210,17 @@ impl Zone {
                 return Some(count);
             }
         }
-        if all < 2 {
-            return self.entry(key.as_slice()).map(|_| all);
+        let has_records = |count| self.entry(key.top(count)).is_some();
+        // The zone that a wildcard makes has a top, even if nothing stands there.
+        let is_wild = |count| self.entry(&wildcard(key.top(count))).is_some();
+        let is_arpa = key.top(1) == b"\x04arpa";
+        match all {
+            0 => has_records(0).then_some(0),
+            1 => (has_records(1) || !is_arpa && is_wild(1)).then_some(1),
+            _ if is_arpa => (2..=all).find(|&count| has_records(count) || is_wild(count)),
+            _ if self.is_known(key.top(2)) => Some(2),
+            _ => is_wild(1).then_some(1),
         }
-        if key.top(1) == b"\x04arpa" {
-            let is_wild = |count| count < all && self.entry(&wildcard(key.top(count))).is_some();
-            return (2..=all).find(|&count| self.entry(key.top(count)).is_some() || is_wild(count));
-        }
-        if self.is_known(key.top(2)) {
-            return Some(2);
-        }
-        self.entry(&wildcard(key.top(1))).map(|_| 1)
     }
 
     /// Whether there are records of a name or beneath it.

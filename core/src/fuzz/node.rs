@@ -44,7 +44,17 @@ pub fn node(input: &[u8]) {
 fn some_node() -> Node {
     let addr = (Ipv4Addr::LOCALHOST, 1).into();
     let (seeds, kept) = Default::default();
-    let config = Config { id: ServerId(1), start: 1, addr, wall: 0, seeds, keeps_log: false, containers: None, kept };
+    let config = Config {
+        id: ServerId(1),
+        start: 1,
+        addr,
+        listen: addr,
+        wall: 0,
+        seeds,
+        keeps_log: false,
+        containers: None,
+        kept,
+    };
     Node::new(config, [7; 32])
 }
 

@@ -41,6 +41,8 @@ pub struct Config {
     pub start: u32,
     /// Where others dial it.
     pub addr: SocketAddr,
+    /// Where it listens, which may be at every address of its host.
+    pub listen: SocketAddr,
     /// Microseconds since 1970 at [`Instant::ZERO`].
     pub wall: u64,
     /// Servers to join, now and whenever they are not here.

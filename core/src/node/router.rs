@@ -8,7 +8,7 @@
 use alloc::boxed::Box;
 use core::net::SocketAddr;
 
-use super::{Node, Output, TimerReason, agent};
+use super::{Config, Node, Output, TimerReason, agent};
 use crate::{
     Incarnation, Instant, calls,
     elements::{self, ElementId, Order},
@@ -190,8 +190,7 @@ impl Node {
                 self.elements.make_select(key, id, self.number(id), input, ended);
             }
             namespace::Output::Make { key, id, op: Op::MakeDns { addr, .. }, .. } => {
-                let own = SocketAddr::new(self.config.addr.ip(), 0);
-                self.elements.make_dns(key, id, addr.unwrap_or(own));
+                self.elements.make_dns(key, id, addr.unwrap_or_else(|| own_address(&self.config)));
             }
             namespace::Output::Make { key, id, op, input, ended } => self.elements.make(key, id, &op, input, ended),
             namespace::Output::Use { key, id, op, input, ended } => self.elements.start(key, id, &op, input, ended),
@@ -278,5 +277,38 @@ impl Node {
         let view = self.membership.view();
         let member = |record: &Record| Member { id: record.id, start: record.epoch.start, addr: record.addr };
         Reply::Members { observer, events: view.events(), members: view.sorted().iter().map(member).collect() }
+    }
+}
+
+/// Where a name server answers that was given no address: where its server
+/// listens. What others dial may be another host's, which forwards it here.
+fn own_address(config: &Config) -> SocketAddr {
+    let everywhere = config.listen.ip().is_unspecified();
+    // Not from the IP alone: a link-local one means nothing without its link.
+    let mut own = if everywhere { config.addr } else { config.listen };
+    own.set_port(0);
+    own
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_server_answers_where_its_server_listens() {
+        for (listen, addr, own) in [
+            ("10.0.0.7:4", "203.0.113.1:40", "10.0.0.7:0"),
+            ("0.0.0.0:4", "10.0.0.8:4", "10.0.0.8:0"),
+            ("[::]:4", "[fd00::8]:4", "[fd00::8]:0"),
+            ("[fe80::7%3]:4", "203.0.113.1:40", "[fe80::7%3]:0"),
+            ("[::]:4", "[fe80::7%3]:4", "[fe80::7%3]:0"),
+        ] {
+            let (listen, addr) = (listen.parse().unwrap(), addr.parse().unwrap());
+            let (seeds, kept) = Default::default();
+            let id = crate::ServerId(1);
+            let config =
+                Config { id, start: 1, addr, listen, wall: 0, seeds, keeps_log: false, containers: None, kept };
+            assert_eq!(own_address(&config), own.parse().unwrap());
+        }
     }
 }

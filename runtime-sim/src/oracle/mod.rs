@@ -235,7 +235,9 @@ impl Oracle {
                 // Clients are no part of it.
                 Fault::Cut { a, b, .. } if (a == server || b == server) && a.max(b) < self.servers => cuts += 1,
                 Fault::Weak { from, to, loss, .. } if loss > FEW => {
-                    let others = |hosts: Hosts| (0..self.servers).filter(|&other| other != server && hosts.contain(other)).count();
+                    let others = |hosts: Hosts| {
+                        (0..self.servers).filter(|&other| other != server && hosts.contain(other)).count()
+                    };
                     let sends = if from.contain(server) { others(to) } else { 0 };
                     let hears = if to.contain(server) { others(from) } else { 0 };
                     cuts += sends.max(hears);

@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use circuit_core::{
-    AnchorPath, Error, ErrorKind, Path, ServerId,
+    AnchorPath, Error, ErrorKind, Instant, Path, ServerId,
     client::{CallId, Event, Request},
     codec,
     wire::op::{Choice, Clause, Op, Reply, SelectSpec},
@@ -60,6 +60,8 @@ struct Selected {
     path: Path,
     /// Which way each clause goes, and where; none is a time or the default.
     clauses: Vec<(bool, Option<Place>)>,
+    /// Before this its time has not come, if one of its clauses is a time.
+    not_before: Option<Instant>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -134,6 +136,7 @@ impl Selects {
             host: sim.server_id(server),
             path: format!("select/{number}").parse().unwrap_or_default(),
             clauses: Vec::new(),
+            not_before: None,
         };
         let mut clauses = Vec::new();
         for _ in 0..1 + sim.rng().below(3) {
@@ -145,7 +148,12 @@ impl Selects {
         }
         match sim.rng().below(6) {
             0 => clauses.push(Choice::Default),
-            1 => clauses.push(Choice::After(sim.rng().below(4_000_000))),
+            1 => {
+                let after = sim.rng().below(4_000_000);
+                clauses.push(Choice::After(after));
+                // Clocks drift; some jump.
+                selected.not_before = Some(sim.now() + Duration::from_micros(after - after / 1_000));
+            }
             _ => {}
         }
         let apart: BTreeSet<ServerId> =
@@ -178,6 +186,10 @@ impl Selects {
                     return sim.fail(format!("a clause that is none: {chosen:?} of {selected:?}"));
                 };
                 let (client, at) = (selected.client, (selected.host, selected.path.clone()));
+                let early = selected.not_before.is_some_and(|at| sim.now() < at);
+                if place.is_none() && early && !sim.has_jumped(selected.host) {
+                    return sim.fail(format!("a select's time came too early: {selected:?}"));
+                }
                 match place {
                     Some(place) if sends => self.send(sim, client, place, at),
                     Some(place) => self.recv(sim, client, place, at, false),

@@ -95,6 +95,7 @@ impl Server {
             id: self.id,
             start: self.start,
             addr: self.addr,
+            listen: self.addr,
             wall: WALL,
             seeds,
             keeps_log: true,
@@ -231,6 +232,12 @@ impl Sim {
         }
         self.servers[server].timer = None;
         self.command(server, Node::handle_timeout);
+    }
+
+    /// Whether the clock of a server, here or gone, may ever have jumped.
+    pub(crate) fn has_jumped(&self, id: ServerId) -> bool {
+        let is_it = |server: &Server| server.node.as_ref().is_none_or(|node| node.id() == id);
+        self.servers.iter().any(|server| is_it(server) && server.clock.ahead > Duration::ZERO)
     }
 
     /// A server's clock jumps: all that it waits for is due.

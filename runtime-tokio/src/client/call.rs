@@ -191,7 +191,7 @@ impl Pending {
     }
 }
 
-/// The connection was closed by this program.
+/// The connection was closed by this program, or what it ran on was.
 pub(super) fn closed() -> Error {
     Error::new(ErrorKind::Disconnected, "this program has closed it")
 }

@@ -297,3 +297,79 @@ fn default_label() -> String {
     let user = std::env::var("USER").unwrap_or_else(|_| format!("uid {}", rustix::process::getuid().as_raw()));
     format!("{user} (process {})", std::process::id())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::{Future, poll_fn},
+        pin::pin,
+        task::Poll,
+        thread,
+    };
+
+    use circuit_core::ErrorKind;
+    use tokio::{
+        runtime::{Builder, Runtime},
+        task, time,
+    };
+
+    use super::*;
+    use crate::{Server, ServerConfig, client::Chan};
+
+    fn runtime(mut builder: Builder) -> Runtime {
+        builder.worker_threads(1).enable_all().build().expect("a runtime")
+    }
+
+    /// Waits, on a thread and a runtime of its own, for a message that never comes.
+    /// The call was made when this returns.
+    fn wait(channel: Chan) -> thread::JoinHandle<Option<ErrorKind>> {
+        let (tell, begun) = std::sync::mpsc::channel();
+        let waiting = thread::spawn(move || {
+            runtime(Builder::new_current_thread()).block_on(async {
+                let mut message = pin!(channel.recv());
+                let waits = poll_fn(|cx| Poll::Ready(message.as_mut().poll(cx).is_pending())).await;
+                tell.send(waits).expect("somebody to tell");
+                let result = time::timeout(Duration::from_secs(30), message).await;
+                result.ok().map(|message| message.expect_err("nobody sends").kind)
+            })
+        });
+        assert!(begun.recv().expect("it begins"));
+        waiting
+    }
+
+    /// A client with a call that waits: both go on without `mine`, on which it was
+    /// dialled, once `made` has seen the call.
+    fn drop_under_a_call(mine: Runtime, made: impl AsyncFnOnce(&Server)) {
+        let others = runtime(Builder::new_multi_thread());
+        let key = ClusterKey::generate(&mut crate::system_rng().expect("randomness"));
+        let config = ServerConfig::new("127.0.0.1:0".parse().expect("an address"), key.clone());
+        let server = others.block_on(Server::start(config)).expect("a server");
+        let channel = mine.block_on(async {
+            let circuit = Circuit::dial(Dial::url(server.url()).key(key)).await.expect("a client");
+            let anchor = circuit.server(server.url().id).walk("here").expect("a path");
+            anchor.make_chan(0).await.expect("a channel")
+        });
+        let waiting = wait(channel.clone());
+        others.block_on(made(&server));
+        drop(mine);
+        assert_eq!(waiting.join().expect("no panic"), Some(ErrorKind::Disconnected), "it does not wait for ever");
+        let late = others.block_on(async { time::timeout(Duration::from_secs(30), channel.recv()).await });
+        assert_eq!(late.expect("nor does another").expect_err("no client").kind, ErrorKind::Disconnected);
+        others.block_on(server.stop());
+    }
+
+    #[test]
+    fn a_call_ends_with_the_runtime_that_its_circuit_was_dialled_on() {
+        drop_under_a_call(runtime(Builder::new_multi_thread()), async |server| {
+            while server.snapshot().await.expect("it runs").waiting == 0 {
+                task::yield_now().await;
+            }
+        });
+    }
+
+    #[test]
+    fn a_call_ends_with_that_runtime_also_if_it_was_never_looked_at_there() {
+        // On this nothing runs, as nothing is blocked on it.
+        drop_under_a_call(runtime(Builder::new_current_thread()), async |_| {});
+    }
+}

@@ -8,6 +8,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::Poll,
+    thread,
     time::Duration,
 };
 
@@ -20,7 +21,10 @@ use circuit_core::{
     wire::Frame,
 };
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{
+        mpsc::{self, error::TryRecvError},
+        oneshot, watch,
+    },
     time,
 };
 
@@ -29,6 +33,8 @@ use crate::{Clock, Net, Wire, driver::NEVER};
 
 /// Commands and frames that are handled before what they led to is sent.
 const AT_ONCE: usize = 256;
+/// How often those who are about to say something are let run at the end.
+const TURNS: usize = 1_000;
 /// How long the last frames of a client may take.
 const LINGER: Duration = Duration::from_secs(2);
 /// Between attempts to connect to a server that hangs up.
@@ -221,23 +227,37 @@ impl<N: Net> Driver<N> {
             self.catch_up();
             self.flush().await;
         }
+        self.dismiss();
+        self.client.close();
+        self.drain();
+        if let Some(mut wire) = self.wire.take() {
+            let _ = time::timeout(LINGER, wire.finish()).await;
+        }
+        if let Some(ended) = self.ended.take() {
+            let _ = ended.send(());
+        }
+    }
+
+    /// Answers all who wait, as nobody else will.
+    fn dismiss(&mut self) {
         // Whoever comes from here on is told by `Circuit::command`.
         self.commands.close();
-        while let Ok(command) = self.commands.try_recv() {
-            if let Command::Call { desk, .. } | Command::AskAgain { desk, .. } = command {
-                desk.put_answer(Err(closed()));
+        let mut turns = 0;
+        while turns < TURNS {
+            match self.commands.try_recv() {
+                Ok(Command::Call { desk, .. } | Command::AskAgain { desk, .. }) => desk.put_answer(Err(closed())),
+                Ok(_) => {}
+                // A thread is about to put something there, and is not to wait for
+                // ever; nor is this one, on which it may have to run.
+                Err(TryRecvError::Empty) => {
+                    turns += 1;
+                    thread::yield_now();
+                }
+                Err(TryRecvError::Disconnected) => break,
             }
         }
         for desk in std::mem::take(&mut self.desks).into_values() {
             desk.put_answer(Err(closed()));
-        }
-        self.client.close();
-        self.drain();
-        if let Some(mut wire) = self.wire {
-            let _ = time::timeout(LINGER, wire.finish()).await;
-        }
-        if let Some(ended) = self.ended {
-            let _ = ended.send(());
         }
     }
 
@@ -389,6 +409,13 @@ impl<N: Net> Driver<N> {
             }
             Event::Connected(_) | Event::Reconnecting => {}
         }
+    }
+}
+
+/// Callers may live on without this task: its runtime was shut down, or it panicked.
+impl<N: Net> Drop for Driver<N> {
+    fn drop(&mut self) {
+        self.dismiss();
     }
 }
 

@@ -27,7 +27,7 @@ use circuit_core::{
 };
 use tokio::{
     sync::{mpsc, oneshot},
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
     time::{self, Sleep},
 };
 
@@ -94,6 +94,8 @@ pub(crate) struct Driver<N: Net, H: Host> {
     links: BTreeMap<LinkId, mpsc::UnboundedSender<Order>>,
     /// The tasks of the links.
     tasks: JoinSet<()>,
+    /// The task that has the listener.
+    accepting: JoinHandle<()>,
     /// Frames that leave together at the end of a turn.
     leaving: Vec<(LinkId, Order)>,
     /// Room for the next order: that of frames that came.
@@ -118,7 +120,7 @@ impl<N: Net, H: Host> Driver<N, H> {
         questions: mpsc::Receiver<Question>,
     ) -> Self {
         let (to_inbox, inbox) = mpsc::channel(INBOX);
-        tokio::spawn(accept::<N>(listener, to_inbox.clone()));
+        let accepting = tokio::spawn(accept::<N>(listener, to_inbox.clone()));
         let node = Node::new(config, rng.fork("node").seed());
         let (clock, links, leaving, room) = (Clock::start(), BTreeMap::new(), Vec::new(), Vec::new());
         let rng = rng.fork("sessions");
@@ -132,6 +134,7 @@ impl<N: Net, H: Host> Driver<N, H> {
             rng,
             links,
             tasks,
+            accepting,
             leaving,
             room,
             inbox,
@@ -189,6 +192,9 @@ impl<N: Net, H: Host> Driver<N, H> {
 
     /// Waits until the links have said their last words.
     async fn end(mut self) {
+        // Who waits for the end may want the port.
+        self.accepting.abort();
+        let _ = (&mut self.accepting).await;
         drop(self.links);
         loop {
             tokio::select! {

@@ -2,6 +2,7 @@
 //! records, and what that says goes back. No packet passes through the node, and
 //! each name server has tasks of its own.
 
+mod datagram;
 mod tcp;
 mod udp;
 
@@ -92,6 +93,7 @@ fn bind(addr: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && addr.port() == 0 && attempt < ATTEMPTS => {}
             tcp => {
                 let tcp = tcp?;
+                datagram::tell_apart(&udp)?;
                 udp.set_nonblocking(true)?;
                 tcp.set_nonblocking(true)?;
                 return Ok((UdpSocket::from_std(udp)?, TcpListener::from_std(tcp)?));

@@ -6,7 +6,7 @@ use circuit_core::dns::{MAX_CONNECTIONS, Over, PATIENCE};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
-    task::{AbortHandle, JoinSet},
+    task::{self, AbortHandle, JoinSet},
     time,
 };
 
@@ -63,5 +63,7 @@ async fn exchange(
     // In one piece: some askers read no second one.
     reply.splice(0..0, length.to_be_bytes());
     stream.write_all(reply).await?;
+    // The next query may be here already, and the one after that.
+    task::yield_now().await;
     Ok(true)
 }

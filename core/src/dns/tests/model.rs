@@ -49,14 +49,14 @@ impl Model {
             return Some(count);
         }
         let here = |count: usize| !self.at(&name[..count]).is_empty();
+        let wild = |count: usize| !self.at(&[&name[..count], &[b"*".to_vec()]].concat()).is_empty();
         match name {
-            [] | [_] => here(name.len()).then_some(name.len()),
-            [first, ..] if first == b"arpa" => {
-                let wild = |count: usize| [&name[..count], &[b"*".to_vec()]].concat();
-                (2..=name.len()).find(|&count| here(count) || count < name.len() && !self.at(&wild(count)).is_empty())
-            }
+            [] => here(0).then_some(0),
+            [first] if first == b"arpa" => here(1).then_some(1),
+            [_] => (here(1) || wild(1)).then_some(1),
+            [first, ..] if first == b"arpa" => (2..=name.len()).find(|&count| here(count) || wild(count)),
             [first, second, ..] if self.there(&[first.clone(), second.clone()]) => Some(2),
-            [first, ..] => (!self.at(&[first.clone(), b"*".to_vec()]).is_empty()).then_some(1),
+            _ => wild(1).then_some(1),
         }
     }
 

@@ -81,6 +81,60 @@ fn what_is_not_done_here_is_refused() {
     assert_eq!((version.edns.unwrap().version(), version.answers.len()), (0, 0));
 }
 
+/// The code of a reply without a question, and whether it has an OPT.
+fn bare(packet: &[u8]) -> (u8, bool) {
+    let reply = reply(&zone(&["a.b. A 10.0.0.1"]), packet, Over::Udp).expect("a reply");
+    let message = Message::from_vec(&reply).expect("a packet");
+    assert!(message.queries.is_empty() && reply.len() <= packet.len());
+    if let Some(edns) = &message.edns {
+        assert_eq!((edns.version(), usize::from(edns.max_payload())), (0, MAX_DATAGRAM));
+    }
+    (reply[3], message.edns.is_some())
+}
+
+#[test]
+fn a_refusal_has_an_opt_if_one_could_be_read() {
+    let good = query_edns("a.b.", 1, 1232, 0);
+    let end = good.len();
+    for (opcode, rcode) in [(1, 4), (2, 4), (4, 4), (5, 5)] {
+        for (mut packet, has_opt) in [(good.clone(), true), (query("a.b.", 1), false)] {
+            packet[2] |= opcode << 3;
+            assert_eq!(bare(&packet), (rcode, has_opt), "opcode {opcode}");
+        }
+    }
+    let mut two = good.clone();
+    two.extend_from_within(end - 11..);
+    two[11] = 2;
+    let mut twice = good.clone();
+    twice.splice(end - 11..end - 11, good[12..end - 11].iter().copied());
+    twice[5] = 2;
+    let mut never = good.clone();
+    never.drain(12..end - 11);
+    never[5] = 0;
+    let after = [&good[..], &[0]].concat();
+    let of_opt = query_edns("a.b.", 41, 1232, 0);
+    for (packet, what) in [
+        (two, "two OPTs"),
+        (twice, "two questions"),
+        (never, "no question"),
+        (after, "bytes after it"),
+        (of_opt, "a question of OPT"),
+    ] {
+        assert_eq!(bare(&packet), (1, true), "{what}");
+    }
+    let mut answer = good.clone();
+    (answer[7], answer[11]) = (1, 0);
+    let mut pointer = good.clone();
+    pointer[12] = 0xc0;
+    for (packet, what) in [
+        (answer, "an OPT among the answers"),
+        (pointer, "a question that cannot be read"),
+        (good[..end - 1].to_vec(), "an OPT cut short"),
+    ] {
+        assert_eq!(bare(&packet), (1, false), "{what}");
+    }
+}
+
 #[test]
 fn a_signature_that_nobody_can_check_is_passed_over() {
     let mut packet = query("a.b.", 1);

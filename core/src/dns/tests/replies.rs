@@ -29,6 +29,12 @@ fn said(zone: &Zone, name: &str, kind: u16) -> (ResponseCode, bool, Vec<String>,
     (metadata.response_code, metadata.authoritative, shown(answers), shown(authorities))
 }
 
+/// The code by TCP, and how many answers there are.
+fn said_whole(zone: &Zone, name: &str, kind: u16) -> (ResponseCode, usize) {
+    let message = Message::from_vec(&reply(zone, &query(name, kind), Over::Tcp).unwrap()).unwrap();
+    (message.metadata.response_code, message.answers.len())
+}
+
 fn nothing(code: ResponseCode, top: &str) -> (ResponseCode, bool, Vec<String>, Vec<String>) {
     (code, true, vec![], vec![format!("{top} SOA")])
 }
@@ -146,6 +152,21 @@ fn a_wildcard_is_for_what_is_not_there() {
 }
 
 #[test]
+fn the_zone_that_a_wildcard_makes_has_a_top() {
+    let zone = zone(&["*.test. A 10.0.0.3", "*.0.0.10.in-addr.arpa. PTR a.b.", "*.arpa. A 10.0.0.3"]);
+    for (top, beneath) in [("test.", "any.test."), ("0.0.10.in-addr.arpa.", "7.0.0.10.in-addr.arpa.")] {
+        assert_eq!(said(&zone, beneath, TXT), nothing(ResponseCode::NoError, top));
+        assert_eq!(said(&zone, top, SOA), (ResponseCode::NoError, true, vec![format!("{top} SOA")], vec![]));
+        for kind in [A, NS, ANY] {
+            assert_eq!(said(&zone, top, kind), nothing(ResponseCode::NoError, top), "{kind}");
+        }
+    }
+    for other in ["10.in-addr.arpa.", "arpa.", "x.arpa.", "other."] {
+        assert_eq!(said(&zone, other, SOA).0, ResponseCode::Refused, "{other}");
+    }
+}
+
+#[test]
 fn a_zone_that_was_given_away_is_referred_to() {
     let records = [
         "a.b. NS ns.a.b.",
@@ -170,12 +191,31 @@ fn a_zone_that_was_given_away_is_referred_to() {
 
 #[test]
 fn the_addresses_of_names_in_an_answer_come_with_it() {
-    let zone = zone(&["a.b. MX 1 mx.a.b.", "a.b. MX 2 MX.a.b.", "mx.a.b. A 10.0.0.1", "s.a.b. SRV 0 0 80 mx.a.b."]);
+    let zone = zone(&[
+        "a.b. MX 1 mx.a.b.",
+        "a.b. MX 2 MX.a.b.",
+        "a.b. MX 3 no.a.b.",
+        "mx.a.b. A 10.0.0.1",
+        "s.a.b. SRV 0 0 80 mx.a.b.",
+    ]);
     for (name, kind) in [("a.b.", MX), ("s.a.b.", 33)] {
         let extra = ask(&zone, &query(name, kind)).additionals;
         assert_eq!(extra.len(), 1);
         assert_eq!(extra[0].name.to_string(), "mx.a.b.");
     }
+}
+
+#[test]
+fn what_does_not_fit_ends_the_reply() {
+    let far = format!("{}.", "x".repeat(60));
+    let long = |first: &str| format!("{first}.{}a.b.", far.repeat(3));
+    let second = format!("{}.{}a.b.", "y".repeat(60), format!("{}.", "z".repeat(60)).repeat(3));
+    let third = format!("{}.{}a.b.", "v".repeat(60), format!("{}.", "w".repeat(60)).repeat(3));
+    let zone = zone(&[&format!("{} CNAME {second}", long("c")), &format!("{second} CNAME {third}")]);
+    // The third name is missing; but nobody may use what is said of it.
+    let cut = ask(&zone, &query(&long("c"), A));
+    assert_eq!((cut.metadata.response_code, cut.metadata.truncation), (ResponseCode::NoError, true));
+    assert_eq!(said_whole(&zone, &long("c"), A), (ResponseCode::NXDomain, 2));
 }
 
 #[test]
