@@ -79,9 +79,15 @@ impl ServerConfig {
         }
     }
 
-    /// Nobody is to open a machine to everybody without having said so.
+    /// Whether it would open this machine to whoever can connect, and nobody has
+    /// said that it is to: it has no key, listens beyond loopback, and is not
+    /// [`ServerConfig::insecure`]. Such a server does not start.
+    pub fn is_open_unasked(&self) -> bool {
+        !self.insecure && !self.listen.ip().is_loopback() && self.key == ClusterKey::public()
+    }
+
     fn check_key(&self) -> io::Result<()> {
-        if self.insecure || self.listen.ip().is_loopback() || self.key != ClusterKey::public() {
+        if !self.is_open_unasked() {
             return Ok(());
         }
         let what = format!(

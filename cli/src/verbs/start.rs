@@ -133,11 +133,6 @@ impl Start {
             }
             None => None,
         };
-        if key.is_none() && !self.insecure && !listen.ip().is_loopback() {
-            let what = format!("start: {} is reached from other machines, and there is no key", listen.ip());
-            let hint = "make a key with 'circuit keygen FILE' and name it with -hmac FILE, or say --insecure";
-            return Err(Fault::usage(what).hint(hint));
-        }
         let key = key.unwrap_or_else(ClusterKey::public);
         let join = self.join.iter().map(|url| Target::from(*url)).collect();
         let discover = self.discover.map_or_else(group_of_environment, |group| Ok(Some(group)))?;
@@ -146,6 +141,12 @@ impl Start {
         // The very same program, also when another has been put in its place.
         let keeper = Some("/proc/self/exe".into());
         let (insecure, var) = (self.insecure, self.var.clone());
-        Ok(ServerConfig { listen, advertise, discover, join, key, insecure, var, containers, keeper })
+        let config = ServerConfig { listen, advertise, discover, join, key, insecure, var, containers, keeper };
+        if config.is_open_unasked() {
+            let what = format!("start: {} is reached from other machines, and there is no key", listen.ip());
+            let hint = "make a key with 'circuit keygen FILE' and name it with -hmac FILE, or say --insecure";
+            return Err(Fault::usage(what).hint(hint));
+        }
+        Ok(config)
     }
 }

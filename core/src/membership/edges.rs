@@ -349,10 +349,7 @@ impl Membership {
         if !linked {
             self.want(id);
         } else if silent >= SILENCE {
-            // Perhaps a new connection works.
-            if let Some(peer) = self.peers.get(&id) {
-                self.out.push_back(Output::Close(peer.link));
-            }
+            self.close_link(id);
         } else {
             self.probe(now, id);
         }

@@ -350,6 +350,11 @@ impl Membership {
         }
     }
 
+    /// Closes the link to a server, if there is one: perhaps a new connection works.
+    fn close_link(&mut self, id: ServerId) {
+        self.out.extend(self.peers.get(&id).map(|peer| Output::Close(peer.link)));
+    }
+
     /// If this server stood still, whatever it waited for may be here already,
     /// and what it was told before counts for nothing.
     fn notice(&mut self, now: Instant) {

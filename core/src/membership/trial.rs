@@ -17,7 +17,7 @@ use alloc::{
 };
 use core::time::Duration;
 
-use super::{Membership, Output, Record, edges::SILENCE, message::News};
+use super::{Membership, Record, edges::SILENCE, message::News};
 use crate::{Instant, ServerId};
 
 /// How many signs each neighbour is asked for.
@@ -177,8 +177,7 @@ impl Membership {
         let silent: BTreeSet<ServerId> =
             trial.asked.iter().filter(|(_, asked)| is_silent(asked)).map(|(&id, _)| id).collect();
         for &id in &silent {
-            // Perhaps a new connection works.
-            self.out.extend(self.peers.get(&id).map(|peer| Output::Close(peer.link)));
+            self.close_link(id);
             self.want(id);
         }
         self.try_itself(now, trial.claim, trial.said, &silent);

@@ -11,6 +11,7 @@ use circuit_core::{Rng, client::Event, membership as member};
 use super::{
     Options,
     channels::Channels,
+    members::CONVERGE,
     mishaps::{self, Mishap},
     seconds,
 };
@@ -25,8 +26,6 @@ const READY: u64 = 12;
 const STOP: u64 = 42;
 /// Whoever came back too often is in again by then.
 const DAMPED: Duration = Duration::from_secs(330);
-/// Within so long everybody else sees everybody.
-const CONVERGE: Duration = Duration::from_secs(15);
 /// Clients on channels, of which the last only drains; on anchors; with
 /// processes; with selects; and one that subscribes.
 const CHANNELS: usize = 4;

@@ -22,7 +22,7 @@ const READY: u64 = 12;
 /// Nothing new goes wrong.
 const STOP: u64 = 45;
 /// Within this all views must be the truth (P9).
-const CONVERGE: Duration = Duration::from_secs(15);
+pub(super) const CONVERGE: Duration = Duration::from_secs(15);
 /// Whoever came back too often is let in by then.
 const DAMPED: Duration = Duration::from_secs(310);
 /// And for so long nothing may happen at all.

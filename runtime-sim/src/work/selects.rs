@@ -60,8 +60,9 @@ struct Selected {
     path: Path,
     /// Which way each clause goes, and where; none is a time or the default.
     clauses: Vec<(bool, Option<Place>)>,
-    /// Before this its time has not come, if one of its clauses is a time.
-    not_before: Option<Instant>,
+    /// Before this its time has not come, if one of its clauses is a time, by the
+    /// clock of this server.
+    not_before: Option<(ServerIndex, Instant)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -152,7 +153,7 @@ impl Selects {
                 let after = sim.rng().below(4_000_000);
                 clauses.push(Choice::After(after));
                 // Clocks drift; some jump.
-                selected.not_before = Some(sim.now() + Duration::from_micros(after - after / 1_000));
+                selected.not_before = Some((server, sim.now() + Duration::from_micros(after - after / 1_000)));
             }
             _ => {}
         }
@@ -186,8 +187,8 @@ impl Selects {
                     return sim.fail(format!("a clause that is none: {chosen:?} of {selected:?}"));
                 };
                 let (client, at) = (selected.client, (selected.host, selected.path.clone()));
-                let early = selected.not_before.is_some_and(|at| sim.now() < at);
-                if place.is_none() && early && !sim.has_jumped(selected.host) {
+                let early = |(server, at)| sim.now() < at && !sim.has_jumped(server);
+                if place.is_none() && selected.not_before.is_some_and(early) {
                     return sim.fail(format!("a select's time came too early: {selected:?}"));
                 }
                 match place {
