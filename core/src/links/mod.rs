@@ -290,6 +290,13 @@ impl Links {
         self.dial(now, link, addr, Some(id));
     }
 
+    /// A command: a server began anew, and can be dialled again at once.
+    pub fn forgive(&mut self, id: ServerId) {
+        if let Some(dial) = self.dials.get_mut(&id) {
+            (dial.failures, dial.not_before) = (0, Instant::ZERO);
+        }
+    }
+
     /// A command: have a link to whoever is at `target`. What comes of it is
     /// [`Output::Greeted`] or [`Output::Unreached`].
     pub fn reach(&mut self, now: Instant, target: Target) {

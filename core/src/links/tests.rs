@@ -265,6 +265,18 @@ fn a_server_that_cannot_be_dialled_is_not_dialled_at_once_again() {
 }
 
 #[test]
+fn a_server_that_began_anew_is_dialled_at_once() {
+    let mut links = links(1);
+    links.want(Instant::ZERO, ServerId(2), addr(2));
+    let Some(Output::Dial { link, .. }) = drain(&mut links).first().cloned() else { panic!() };
+    links.handle_down(Instant::ZERO, link);
+    drain(&mut links);
+    links.forgive(ServerId(2));
+    links.want(Instant::ZERO, ServerId(2), addr(2));
+    assert!(matches!(drain(&mut links)[..], [Output::Dial { .. }]));
+}
+
+#[test]
 fn a_server_that_was_here_can_be_dialled_at_once_however_often_it_could_not_before() {
     let mut links = links(1);
     links.want(Instant::ZERO, ServerId(2), addr(2));

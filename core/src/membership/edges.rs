@@ -16,7 +16,6 @@ use core::{cmp::Reverse, time::Duration};
 use super::{
     Membership, Output,
     message::{Beat, Message, Opinion},
-    rings::Rings,
 };
 use crate::{Instant, ServerId, links::LinkId};
 
@@ -39,13 +38,9 @@ const RARELY: u32 = 6;
 pub(super) const SILENCE: Duration = Duration::from_millis(5_100);
 /// How long a server that refuses a connection may take to connect by itself.
 const REDIAL: Duration = Duration::from_millis(250);
-/// When two views differ, they are compared again so soon.
-const COMPARE_AGAIN: Duration = Duration::from_millis(300);
 /// Who sent a beat (other than an answer) within this time counts this server
 /// among its neighbours.
 const NEIGHBOURLY: Duration = Duration::from_secs(30);
-/// With fewer neighbours than this everybody is one.
-const FEW: usize = 6;
 
 /// A server that there is a link to.
 #[derive(Debug)]
@@ -58,7 +53,7 @@ pub(super) struct Peer {
     /// When it last beat of its own accord.
     neighbourly: Option<Instant>,
     /// How many times in a row its view differed.
-    differs: u8,
+    pub(super) differs: u8,
 }
 
 impl Peer {
@@ -99,6 +94,10 @@ impl Edge {
         }
     }
 
+    pub(super) const fn is_down(&self) -> bool {
+        self.down
+    }
+
     const fn confirm(&mut self) {
         (self.awaiting, self.refused, self.down, self.known) = (None, false, false, true);
     }
@@ -121,11 +120,9 @@ impl Membership {
     pub(super) fn rewatch(&mut self, now: Instant) {
         let mut wanted = self.rings.set();
         let lost = self.lost();
-        wanted.extend(&self.sweep);
-        if !lost.is_empty() && self.sweep.is_empty() {
-            // Whoever cannot be reached is replaced along the rings.
-            let others = self.view.ids().filter(|id| !lost.contains(id));
-            wanted.extend(Rings::among(self.me, others).set());
+        wanted.extend(self.sweep.open());
+        if !lost.is_empty() {
+            wanted.extend(self.stand_ins(&lost));
         }
         self.edges.retain(|id, _| wanted.contains(id));
         self.end_inquiries();
@@ -226,7 +223,7 @@ impl Membership {
                 let jitter = Duration::from_micros(self.rng.below((period / JITTER).as_micros() as u64));
                 self.schedule(from, now + period + jitter);
                 self.changed_mind(now, from);
-                let swept = self.sweep.remove(&from) && self.sweep.is_empty();
+                let swept = self.sweep.close(from);
                 if was_down || swept {
                     self.rewatch(now);
                 }
@@ -239,27 +236,10 @@ impl Membership {
         self.compare(now, from, beat.hash);
     }
 
-    /// Views that differ twice in a row are reconciled.
-    fn compare(&mut self, now: Instant, from: ServerId, hash: u128) {
-        let Some(peer) = self.peers.get_mut(&from) else {
-            return;
-        };
-        if hash == self.view.hash() {
-            peer.differs = 0;
-            return self.out.extend(self.heal.joined(from));
-        }
-        if self.leaving.is_some() {
-            return;
-        }
-        peer.differs += 1;
-        if peer.differs > 1 {
-            peer.differs = 0;
-            // One of the two is enough.
-            if self.me < from {
-                self.send_digest(from);
-            }
-        } else if let Some(edge) = self.edges.get(&from) {
-            self.schedule(from, edge.next.min(now + COMPARE_AGAIN));
+    /// Has an edge beat by then.
+    pub(super) fn hasten(&mut self, id: ServerId, by: Instant) {
+        if let Some(edge) = self.edges.get(&id) {
+            self.schedule(id, edge.next.min(by));
         }
     }
 
@@ -357,22 +337,6 @@ impl Membership {
             self.changed_mind(now, id);
         }
         lost
-    }
-
-    /// When most neighbours are lost, perhaps most servers are: each is
-    /// observed, until it is found well or gone. Unless it is this one that was
-    /// found gone: then it is likelier that nobody hears it, and nobody needs to
-    /// be asked before it is heard.
-    pub(super) fn look_around(&mut self, now: Instant) {
-        let neighbours = self.rings.set();
-        let lost = neighbours.iter().filter(|id| self.edges.get(id).is_none_or(|edge| edge.down)).count();
-        if self.trial.is_some() {
-            self.sweep.clear();
-        } else if self.sweep.is_empty() && neighbours.len() >= FEW && 2 * lost >= neighbours.len() {
-            let all = self.view.ids();
-            self.sweep = all.filter(|id| *id != self.me && !neighbours.contains(id)).collect();
-        }
-        self.rewatch(now);
     }
 
     /// Whom news are sent to.
@@ -476,16 +440,5 @@ mod tests {
         let told = rig.said.iter().find(|(to, message)| *to == 3 && matches!(message, Message::News(_)));
         assert!(told.is_some(), "{:?}", rig.said);
         assert_eq!(rig.news_of(3)[0].record, dead(3));
-    }
-
-    #[test]
-    fn views_that_differ_twice_are_reconciled_by_one_of_the_two() {
-        let mut rig = Rig::among(2);
-        let other = Beat { seq: 9, echo: 9, reply: true, hash: 12_345 };
-        let digests = |rig: &Rig| rig.said.iter().filter(|(_, said)| matches!(said, Message::Digest(_))).count();
-        rig.hear(2, &Message::Beat(other));
-        assert_eq!(digests(&rig), 0, "news may be on their way");
-        rig.hear(2, &Message::Beat(other));
-        assert_eq!(digests(&rig), 1);
     }
 }

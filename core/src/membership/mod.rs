@@ -4,7 +4,7 @@
 //! as news, flooded over the overlay ([`rings`], `flood.rs`), by reconciling
 //! two views that differ (`sync.rs`), and from the mouth of the server itself
 //! when a link to it comes up. Every server observes its neighbours in the
-//! rings (`edges.rs`); when it cannot reach one it asks the other observers,
+//! rings (`edges.rs`), and who stands behind them when most are lost (`sweep.rs`); when it cannot reach one it asks the other observers,
 //! and a large majority of those that can be asked is a verdict
 //! (`inquiry.rs`). A server that hears of its own death refutes it, once it is
 //! heard well (`trial.rs`). Seeds and the dead are tried again for ever (`heal.rs`), and who comes back too often
@@ -25,6 +25,7 @@ mod records;
 mod rig;
 pub mod rings;
 mod roster;
+mod sweep;
 mod sync;
 mod trial;
 mod view;
@@ -45,6 +46,7 @@ use inquiry::Inquiry;
 use message::News;
 pub use message::{Message, Opinion};
 use rings::Rings;
+use sweep::Sweep;
 use trial::Trial;
 pub use view::{Event, Record, State, View};
 
@@ -64,6 +66,8 @@ pub enum Output {
     Send(LinkId, Bytes),
     /// Have a link to this server.
     Want(ServerId, SocketAddr),
+    /// This server began anew: that it could not be dialled before says nothing.
+    Anew(ServerId),
     /// Have a link to whoever is there.
     Reach(Target),
     /// This link does not work.
@@ -95,19 +99,22 @@ pub struct Membership {
     edges: BTreeMap<ServerId, Edge>,
     /// When each is due; some entries are of before.
     beats: BinaryHeap<Reverse<(Instant, ServerId)>>,
-    /// Servers that are no neighbours and are observed until they are found
-    /// well, as most neighbours were lost.
-    sweep: BTreeSet<ServerId>,
+    /// Who is looked at besides, as most neighbours were lost.
+    sweep: Sweep,
     /// What other observers think of servers in doubt.
     inquiries: BTreeMap<ServerId, Inquiry>,
     /// Nothing comes of any before this, unless somebody says something.
     inquiries_due: Instant,
     /// Deaths that were heard of second-hand, and when they will be believed.
     accused: BTreeMap<ServerId, (Record, Instant)>,
+    /// None of them before this.
+    accused_due: Instant,
     /// Who is gone, in the order in which that was learnt.
     gone: VecDeque<ServerId>,
     admission: Admission,
     flood: Flood,
+    /// When this server last had its view compared with a neighbour's.
+    reconciled: Option<Instant>,
     heal: Heal,
     /// This server was found gone, and looks whether it is heard.
     trial: Option<Trial>,
@@ -139,13 +146,15 @@ impl Membership {
             peers: BTreeMap::new(),
             edges: BTreeMap::new(),
             beats: BinaryHeap::new(),
-            sweep: BTreeSet::new(),
+            sweep: Sweep::default(),
             inquiries: BTreeMap::new(),
             inquiries_due: Instant::NEVER,
             accused: BTreeMap::new(),
+            accused_due: Instant::NEVER,
             gone: VecDeque::new(),
             admission: Admission::default(),
             flood: Flood::default(),
+            reconciled: None,
             heal: Heal::new(seeds, me.addr),
             trial: None,
             leaving: None,
@@ -330,6 +339,11 @@ impl Membership {
         self.edges.iter().map(|(&id, edge)| (id, self.opinion_by(id, edge)))
     }
 
+    /// What it thinks of a server.
+    pub fn opinion_of(&self, id: ServerId) -> Opinion {
+        self.own_opinion(id)
+    }
+
     /// How many it observes.
     pub fn degree(&self) -> usize {
         self.edges.len()
@@ -391,7 +405,7 @@ impl Membership {
             self.edges_due(),
             Some(self.inquiries_due),
             self.trial_due(),
-            self.accused.values().map(|(_, at)| *at).min(),
+            Some(self.accused_due),
             self.admission.next(),
             Some(self.flood.due),
             Some(self.heal.next()),

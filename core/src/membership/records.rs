@@ -64,8 +64,11 @@ impl Membership {
                     self.admit(now, other);
                 }
             }
-            if before.is_some_and(|before| before.epoch.start != record.epoch.start) && self.view.live(id).is_some() {
-                self.observe_anew(now, id);
+            if before.is_some_and(|before| before.epoch.start != record.epoch.start) {
+                self.out.push_back(Output::Anew(id));
+                if self.view.live(id).is_some() {
+                    self.observe_anew(now, id);
+                }
             }
         } else {
             self.admission.forget(id);
@@ -91,7 +94,7 @@ impl Membership {
     /// A server is not there any more: others may be next to each other now.
     fn close_rings(&mut self, now: Instant, id: ServerId) {
         self.drop_votes(id);
-        self.sweep.remove(&id);
+        self.sweep.close(id);
         if self.rings.contains(id) {
             self.rings = Rings::among(self.me, self.view.ids());
         }
@@ -123,15 +126,20 @@ impl Membership {
             return;
         }
         self.accused.insert(record.id, (record, now + REFUTE_WITHIN));
+        self.accused_due = self.accused_due.min(now + REFUTE_WITHIN);
         self.flood.push(News { record, verdict: false }, from, now);
     }
 
     pub(super) fn believe_accusations(&mut self, now: Instant) {
+        if now < self.accused_due {
+            return;
+        }
         let due = self.accused.values().filter(|(_, at)| *at <= now).map(|(record, _)| *record);
         for record in due.collect::<alloc::vec::Vec<_>>() {
             self.accused.remove(&record.id);
             self.adopt(now, record);
         }
+        self.accused_due = self.accused.values().map(|(_, at)| *at).min().unwrap_or(Instant::NEVER);
     }
 
     /// Who was accused before this server stood still has its time from now on.

@@ -110,7 +110,7 @@ impl Rig {
                 Output::Want(id, _) => self.wanted.push(id.0),
                 Output::Reach(target) => self.reached.push(target),
                 Output::Close(link) => self.closed.push(link.0),
-                Output::Keep(_) => {}
+                Output::Keep(_) | Output::Anew(_) => {}
                 Output::Event(event) => self.events.push(event),
                 Output::Answer(key, result) => self.answers.push((key, result)),
                 Output::Left => self.left = true,

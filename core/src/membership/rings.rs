@@ -5,7 +5,7 @@
 //! it down; a union of random Hamilton cycles is close to the best expander
 //! there is (Friedman; the overlay of Law and Siu, INFOCOM 2003).
 
-use alloc::collections::BTreeSet;
+use alloc::{collections::BTreeSet, vec::Vec};
 
 use crate::ServerId;
 
@@ -85,10 +85,28 @@ impl Rings {
     }
 }
 
+/// Who stands next to `of` among `all`: so many along each side of every ring, the
+/// nearest first.
+pub(super) fn sides(of: ServerId, all: impl Iterator<Item = ServerId>, far: usize) -> Vec<Vec<ServerId>> {
+    let others: Vec<ServerId> = all.filter(|&id| id != of).collect();
+    let nearest = |distance: &dyn Fn(ServerId) -> u64| {
+        let mut all: Vec<(u64, ServerId)> = others.iter().map(|&id| (distance(id), id)).collect();
+        if far < all.len() {
+            all.select_nth_unstable(far);
+            all.truncate(far);
+        }
+        all.sort_unstable();
+        all.into_iter().map(|(_, id)| id).collect()
+    };
+    let of_ring = |ring| {
+        let ahead = move |id| place(ring, id).wrapping_sub(place(ring, of));
+        [nearest(&ahead), nearest(&move |id| ahead(id).wrapping_neg())]
+    };
+    (0..RINGS).flat_map(of_ring).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use alloc::vec::Vec;
-
     use proptest::prelude::*;
 
     use super::*;

@@ -2,6 +2,7 @@
 //! parts that differ.
 
 use alloc::{vec, vec::Vec};
+use core::time::Duration;
 
 use super::{
     Membership, Record,
@@ -10,6 +11,8 @@ use super::{
 };
 use crate::{Instant, ServerId, codec::DecodeError};
 
+/// When two views differ, they are compared again so soon.
+const COMPARE_AGAIN: Duration = Duration::from_millis(300);
 /// Servers in one part, about.
 const IN_PART: usize = 8;
 
@@ -20,6 +23,32 @@ pub(super) const fn bucket(id: ServerId, of: usize) -> usize {
 }
 
 impl Membership {
+    /// Views that differ twice in a row are reconciled, one after the other: while
+    /// much changes all views differ, and to have each from everybody is no help.
+    pub(super) fn compare(&mut self, now: Instant, from: ServerId, hash: u128) {
+        let Some(peer) = self.peers.get_mut(&from) else {
+            return;
+        };
+        if hash == self.view.hash() {
+            peer.differs = 0;
+            return self.out.extend(self.heal.joined(from));
+        }
+        if self.leaving.is_some() {
+            return;
+        }
+        peer.differs = (peer.differs + 1).min(2);
+        let had_one = self.reconciled.is_some_and(|at| at + COMPARE_AGAIN > now);
+        if peer.differs < 2 || had_one {
+            return self.hasten(from, now + COMPARE_AGAIN);
+        }
+        peer.differs = 0;
+        // One of the two is enough.
+        if self.me < from {
+            self.reconciled = Some(now);
+            self.send_digest(from);
+        }
+    }
+
     /// Offers to reconcile.
     pub(super) fn send_digest(&mut self, to: ServerId) {
         let parts = self.view.len().div_ceil(IN_PART).next_power_of_two().min(MAX_BUCKETS);
@@ -108,6 +137,7 @@ mod tests {
     use super::{
         super::{
             State,
+            message::Beat,
             rig::{Rig, alive, dead},
         },
         *,
@@ -187,5 +217,35 @@ mod tests {
             assert!(result.is_err(), "{message:?}");
         }
         assert!(rig.said.is_empty() && rig.one.view().hash() == before);
+    }
+
+    #[test]
+    fn views_that_differ_twice_are_reconciled_by_one_of_the_two() {
+        let mut rig = Rig::among(2);
+        let other = Beat { seq: 9, echo: 9, reply: true, hash: 12_345 };
+        let digests = |rig: &Rig| rig.said.iter().filter(|(_, said)| matches!(said, Message::Digest(_))).count();
+        rig.hear(2, &Message::Beat(other));
+        assert_eq!(digests(&rig), 0, "news may be on their way");
+        rig.hear(2, &Message::Beat(other));
+        assert_eq!(digests(&rig), 1);
+    }
+
+    #[test]
+    fn views_that_all_differ_are_reconciled_one_after_the_other() {
+        let mut rig = Rig::among(5);
+        let same = Beat { seq: 9, echo: 9, reply: true, hash: rig.one.view().hash() };
+        (2..=5).for_each(|id| rig.hear(id, &Message::Beat(same)));
+        let other = Beat { hash: 12_345, ..same };
+        let asked = |rig: &Rig| {
+            let digests = rig.said.iter().filter(|(_, said)| matches!(said, Message::Digest(_)));
+            digests.map(|(to, _)| *to).collect::<Vec<_>>()
+        };
+        let all_differ = |rig: &mut Rig| (2..=5).for_each(|id| rig.hear(id, &Message::Beat(other)));
+        all_differ(&mut rig);
+        all_differ(&mut rig);
+        assert_eq!(asked(&rig), [2]);
+        rig.now += COMPARE_AGAIN;
+        all_differ(&mut rig);
+        assert_eq!(asked(&rig), [2, 3], "the first has just been asked");
     }
 }

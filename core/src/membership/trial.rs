@@ -354,7 +354,7 @@ mod tests {
         assert!(rig.one.edges.len() < 40, "{} edges", rig.one.edges.len());
         rig.one.trial = None;
         rig.act(Membership::look_around);
-        assert_eq!(rig.one.edges.len(), 59);
+        assert!(rig.one.edges.len() > 50, "{} edges", rig.one.edges.len());
     }
 
     #[test]

@@ -1,0 +1,163 @@
+//! Looking around after a mass death.
+//!
+//! Who has lost most of its neighbours looks along the rings at once, twice as far
+//! whenever a side of a ring has nobody left: the dead between two that live are
+//! looked after by these, however many they are, and nobody has to look at all.
+
+use alloc::{collections::BTreeSet, vec::Vec};
+
+use super::{Membership, rings, rings::Rings};
+use crate::{Instant, ServerId};
+
+/// How far along each side of a ring at first.
+const FAR: usize = 16;
+/// With fewer neighbours than this everybody is one.
+const FEW: usize = 6;
+
+/// Servers that are observed though they are no neighbours, until each is found
+/// well or gone.
+#[derive(Debug, Default)]
+pub(super) struct Sweep {
+    far: usize,
+    /// Who stands along each side, the nearest first.
+    sides: Vec<Vec<ServerId>>,
+    /// Who of them was not found well or gone yet.
+    open: BTreeSet<ServerId>,
+}
+
+impl Sweep {
+    /// Who is observed.
+    pub(super) const fn open(&self) -> &BTreeSet<ServerId> {
+        &self.open
+    }
+
+    /// A server was found well or gone: whether that was the last one.
+    pub(super) fn close(&mut self, id: ServerId) -> bool {
+        let last = self.open.remove(&id) && self.open.is_empty();
+        if last {
+            *self = Self::default();
+        }
+        last
+    }
+
+    const fn is_under_way(&self) -> bool {
+        self.far > 0
+    }
+}
+
+impl Membership {
+    /// When most neighbours are lost, perhaps most servers are. Unless it is this
+    /// one that was found gone: then it is likelier that nobody hears it, and
+    /// nobody needs to be asked before it is heard.
+    pub(super) fn look_around(&mut self, now: Instant) {
+        let neighbours = self.rings.set();
+        let lost = neighbours.iter().filter(|&&id| self.is_lost(id)).count();
+        if self.trial.is_some() {
+            self.sweep = Sweep::default();
+        } else if self.sweep.is_under_way() || neighbours.len() >= FEW && 2 * lost >= neighbours.len() {
+            self.look_further();
+        }
+        self.rewatch(now);
+    }
+
+    /// Looks along each side until there is somebody who may be well.
+    fn look_further(&mut self) {
+        let before = &self.sweep;
+        let may_be_well = |side: &Vec<ServerId>| side.iter().any(|&id| self.may_be_well(id));
+        if before.is_under_way() && (before.sides.iter().all(may_be_well) || before.far >= self.view.len()) {
+            return;
+        }
+        let far = FAR.max(2 * before.far);
+        let seen: BTreeSet<ServerId> = before.sides.iter().flatten().copied().chain(self.rings.set()).collect();
+        let sides = rings::sides(self.me, self.view.ids(), far);
+        let mut open = before.open.clone();
+        open.extend(sides.iter().flatten().filter(|id| !seen.contains(id)));
+        self.sweep = Sweep { far, sides, open };
+    }
+
+    /// Who stands in for those that are lost: the next along the rings.
+    pub(super) fn stand_ins(&self, lost: &BTreeSet<ServerId>) -> BTreeSet<ServerId> {
+        if self.sweep.is_under_way() {
+            let next = |side: &Vec<ServerId>| side.iter().copied().find(|&id| self.may_be_well(id));
+            return self.sweep.sides.iter().filter_map(next).collect();
+        }
+        Rings::among(self.me, self.view.ids().filter(|id| !lost.contains(id))).set()
+    }
+
+    fn may_be_well(&self, id: ServerId) -> bool {
+        self.view.live(id).is_some() && !self.edges.get(&id).is_some_and(|edge| edge.is_down())
+    }
+
+    /// A neighbour that is not observed yet counts as lost: it has just become one.
+    fn is_lost(&self, id: ServerId) -> bool {
+        self.edges.get(&id).is_none_or(|edge| edge.is_down())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::{
+        super::{
+            message::Opinion,
+            rig::{ME, Rig, alive},
+        },
+        *,
+    };
+
+    const ALL: u64 = 2_000;
+
+    /// Lets time pass. Only every fifth server can be dialled.
+    fn live(rig: &mut Rig, span: Duration) {
+        let until = rig.now + span;
+        while rig.now < until {
+            for id in core::mem::take(&mut rig.wanted) {
+                if is_well(ServerId(id)) {
+                    rig.meet(id);
+                    rig.answer(id);
+                } else {
+                    rig.act(|one, now| one.handle_failed(now, ServerId(id)));
+                }
+            }
+            rig.live(Duration::from_millis(50), &[]);
+        }
+    }
+
+    fn is_well(id: ServerId) -> bool {
+        id.0.is_multiple_of(5)
+    }
+
+    #[test]
+    fn who_lost_most_neighbours_looks_after_the_dead_up_to_the_next_on_each_side_and_no_further() {
+        let mut rig = Rig::among(1);
+        (2..=ALL).for_each(|id| rig.act(|one, now| one.adopt(now, alive(id))));
+        let sides = rings::sides(ME, (1..=ALL).map(ServerId), ALL as usize);
+        let mut most = 0;
+        for _ in 0..40 {
+            live(&mut rig, Duration::from_millis(100));
+            most = most.max(rig.one.degree());
+        }
+        for side in sides {
+            let dead = side.iter().take_while(|id| !is_well(**id));
+            let unseen = dead.filter(|id| rig.sees(id.0) && rig.one.opinion_of(**id) != Opinion::Down);
+            assert_eq!(unseen.count(), 0);
+        }
+        assert!(most > 10 * FAR / 2 && most < 10 * FAR * 4, "{most} edges");
+    }
+
+    #[test]
+    fn a_side_on_which_nobody_is_left_is_looked_along_twice_as_far() {
+        let mut rig = Rig::among(1);
+        (2..=ALL).for_each(|id| rig.act(|one, now| one.adopt(now, alive(id))));
+        let mut far = BTreeSet::new();
+        for _ in 0..20 {
+            for id in core::mem::take(&mut rig.wanted) {
+                rig.act(|one, now| one.handle_failed(now, ServerId(id)));
+            }
+            rig.pass(Duration::from_millis(100));
+            far.insert(rig.one.sweep.far);
+        }
+        assert!(far.iter().take(3).eq(&[0, FAR, 2 * FAR]), "{far:?}");
+    }
+}
