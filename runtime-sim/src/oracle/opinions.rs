@@ -16,6 +16,11 @@ const RECENT: Duration = Duration::from_millis(6_600);
 /// Who does not give up a server for so long has answered so.
 pub(super) const SETTLED: Duration = Duration::from_millis(6_600);
 
+/// Whoever observes more than this, as it looks around, is looked at now and then:
+/// all that it thinks, whenever anything happens to it, would be too much.
+const WIDE: usize = 64;
+const NOW_AND_THEN: Duration = Duration::from_millis(20);
+
 /// One server's opinion of another.
 #[derive(Clone, Copy, Debug)]
 struct Held {
@@ -33,6 +38,8 @@ struct Mind {
     at: Instant,
     /// The events it knew of when it was last looked at, if it had no doubts.
     quiet: Option<u64>,
+    /// When it is to be looked at again, if it observes many.
+    again: Instant,
     held: BTreeMap<ServerId, Held>,
 }
 
@@ -65,7 +72,11 @@ impl Opinions {
         if quiet.is_some() && mind.quiet == quiet {
             return;
         }
-        mind.quiet = quiet;
+        let is_wide = node.membership().degree() > WIDE;
+        if is_wide && now < mind.again {
+            return;
+        }
+        (mind.quiet, mind.again) = (quiet, now + NOW_AND_THEN);
         let (mut observed, mut new, mut old) = (node.membership().observed().peekable(), Vec::new(), Vec::new());
         for (&id, held) in &mut mind.held {
             while let Some(found) = observed.next_if(|found| found.0 < id) {
@@ -106,8 +117,13 @@ impl Opinions {
         let (mut down, mut up) = (1, Vec::new()); // itself is one of them
         for other in (0..sim.servers()).filter(|&other| other != observer) {
             let Some(mind) = self.of.get(&other) else { continue };
-            let Some(held) = mind.held.get(&subject) else { continue };
             let is_here = sim.is_alive(other) && sim.life(other) == mind.life;
+            let now = sim.node(other).filter(|_| is_here).map(|node| node.membership().opinion_of(subject));
+            if now == Some(Opinion::Down) {
+                down += 1; // and perhaps it was not looked at since
+                continue;
+            }
+            let Some(held) = mind.held.get(&subject) else { continue };
             if !is_here {
                 down += usize::from(held.was_down(mind.at) && mind.at + RECENT > sim.now());
             } else if held.was_down(sim.now()) {

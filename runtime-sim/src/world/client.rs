@@ -71,7 +71,7 @@ impl Sim {
 
     /// A client is killed, and another takes its place.
     pub(super) fn crash_client(&mut self, client: ClientIndex) {
-        self.reset_all(self.settings.servers + client);
+        self.reset_client(client);
         let settings = self.settings.clone();
         let of = &mut self.clients[client];
         of.client = new_client(client, &mut of.rng, &settings);

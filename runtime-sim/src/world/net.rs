@@ -8,6 +8,7 @@
 use std::{
     collections::VecDeque,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    ops::Range,
     time::Duration,
 };
 
@@ -342,17 +343,23 @@ impl Sim {
         }
     }
 
-    /// Every connection of a host breaks.
-    pub(super) fn reset_all(&mut self, host: usize) {
-        let all: Vec<ConnectionId> = self.connections.keys().copied().collect();
+    /// Every connection of a server breaks.
+    pub(super) fn reset_server(&mut self, server: ServerIndex) {
+        let first = |index| End::Server { index, life: 0, link: LinkId(0) };
+        self.reset_ends(first(server)..first(server + 1));
+    }
+
+    /// Every connection of a client breaks.
+    pub(super) fn reset_client(&mut self, client: ClientIndex) {
+        let first = |index| End::Client { index, dial: 0 };
+        self.reset_ends(first(client)..first(client + 1));
+    }
+
+    fn reset_ends(&mut self, ends: Range<End>) {
+        let mut all: Vec<ConnectionId> = self.ends.range(ends).map(|(_, (id, _))| *id).collect();
+        all.sort_unstable();
         for id in all {
-            let ends = self.connections.get(&id).map(|connection| (connection.near, connection.far));
-            let touches = ends.is_some_and(|(near, far)| {
-                self.host_of(near) == host || far.is_some_and(|far| self.host_of(far) == host)
-            });
-            if touches {
-                self.reset(id);
-            }
+            self.reset(id);
         }
     }
 

@@ -309,7 +309,7 @@ impl Sim {
         if self.servers[server].node.take().is_some() {
             self.servers[server].life += 1;
             self.servers[server].scripts.end_all();
-            self.reset_all(server);
+            self.reset_server(server);
             self.told.push_back(Told::Crashed(server));
         }
     }
