@@ -93,8 +93,8 @@ pub enum Output {
     Up(LinkId, Other),
     /// A link cannot be used any more; what was on it is lost.
     Down(LinkId, Other),
-    /// A server that was wanted could not be dialled.
-    Failed(ServerId),
+    /// A server that was wanted could not be dialled, by a dial that began then.
+    Failed(ServerId, Instant),
     /// Nobody could be dialled there, by a dial that began then.
     Unreached(Target, Instant),
     /// A server has said who it is; the link may yet prove one too many.
@@ -144,6 +144,8 @@ pub struct Links {
 struct Dial {
     /// The link that is under way.
     link: Option<LinkId>,
+    /// When the last one began.
+    since: Instant,
     failures: u32,
     not_before: Instant,
 }
@@ -283,14 +285,16 @@ impl Links {
             return;
         }
         if dial.not_before > now {
-            return self.out.push_back(Output::Failed(id));
+            let since = dial.since;
+            return self.out.push_back(Output::Failed(id, since));
         }
         let link = self.next();
-        self.dial_of(now, id).link = Some(link);
+        let dial = self.dial_of(now, id);
+        (dial.link, dial.since) = (Some(link), now);
         self.dial(now, link, addr, Some(id));
     }
 
-    /// A command: a server began anew, and can be dialled again at once.
+    /// A command: a server is there again, and can be dialled at once.
     pub fn forgive(&mut self, id: ServerId) {
         if let Some(dial) = self.dials.get_mut(&id) {
             (dial.failures, dial.not_before) = (0, Instant::ZERO);
@@ -463,8 +467,9 @@ impl Links {
         let wait = BACKOFF * (1 << dial.failures.min(6));
         dial.failures += 1;
         dial.not_before = now + wait.min(MAX_BACKOFF) + jitter;
+        let since = dial.since;
         if !self.servers.contains_key(&id) {
-            self.out.push_back(Output::Failed(id));
+            self.out.push_back(Output::Failed(id, since));
         }
     }
 

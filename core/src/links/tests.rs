@@ -236,7 +236,7 @@ fn an_unknown_frame_before_the_hello_breaks_the_protocol() {
     links.handle_frame(Instant::ZERO, link, packet(false, 1));
     assert_eq!(
         drain(&mut links),
-        [Output::Close { link, reason: CloseReason::Protocol }, Output::Failed(ServerId(5))][..1]
+        [Output::Close { link, reason: CloseReason::Protocol }, Output::Failed(ServerId(5), Instant::ZERO)][..1]
     );
     links.handle_frame(Instant::ZERO, link, packet(false, 1));
     assert_eq!(drain(&mut links), [], "what comes after is ignored");
@@ -252,14 +252,14 @@ fn a_server_that_cannot_be_dialled_is_not_dialled_at_once_again() {
     links.handle_down(Instant::ZERO, link);
     let target = Target { addr: addr(2), expect: Some(ServerId(2)) };
     let unreached = Output::Unreached(target, Instant::ZERO);
-    assert_eq!(drain(&mut links), [Output::Failed(ServerId(2)), unreached]);
+    assert_eq!(drain(&mut links), [Output::Failed(ServerId(2), Instant::ZERO), unreached]);
     links.reach(Instant::ZERO, target);
     links.reach(Instant::ZERO, target);
     assert!(matches!(drain(&mut links)[..], [Output::Dial { .. }]), "one for each target");
     links.reach(Instant::ZERO, Target { expect: None, ..target });
     assert!(matches!(drain(&mut links)[..], [Output::Dial { .. }]), "and this is another");
     links.want(Instant::ZERO, ServerId(2), addr(2));
-    assert_eq!(drain(&mut links), [Output::Failed(ServerId(2))]);
+    assert_eq!(drain(&mut links), [Output::Failed(ServerId(2), Instant::ZERO)]);
     links.want(Instant::ZERO + BACKOFF * 2, ServerId(2), addr(2));
     assert!(matches!(drain(&mut links)[..], [Output::Dial { .. }]));
 }
@@ -298,7 +298,7 @@ fn servers_that_were_dialled_long_ago_are_forgotten_once_there_are_many() {
         links.want(now, ServerId(100 + id), addr(7));
         let link = LinkId(links.next);
         links.handle_down(now, link);
-        assert!(drain(&mut links).contains(&Output::Failed(ServerId(100 + id))));
+        assert!(drain(&mut links).contains(&Output::Failed(ServerId(100 + id), now)));
         now += MAX_BACKOFF;
     }
     assert!(links.dials.len() <= MAX_LINKS);

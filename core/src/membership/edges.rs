@@ -263,9 +263,12 @@ impl Membership {
         }
     }
 
-    /// A server could not be dialled.
-    pub(super) fn refused(&mut self, now: Instant, id: ServerId) {
-        if let Some(edge) = self.edges.get_mut(&id).filter(|_| !self.peers.contains_key(&id)) {
+    /// A server could not be dialled, by a dial that began at `since`: one that began
+    /// before this server waited for that one is no sign.
+    pub(super) fn refused(&mut self, now: Instant, id: ServerId, since: Instant) {
+        let is_sign = |edge: &&mut Edge| edge.awaiting.is_none_or(|awaiting| awaiting <= since);
+        let edge = self.edges.get_mut(&id).filter(|_| !self.peers.contains_key(&id));
+        if let Some(edge) = edge.filter(is_sign) {
             if core::mem::replace(&mut edge.refused, true) {
                 return;
             }
@@ -402,6 +405,22 @@ mod tests {
         assert_eq!(rig.wanted, [3]);
         assert_eq!(opinion_of(&rig, 3), Opinion::Waiting);
         rig.live(REDIAL, &[3]);
+        assert_eq!(opinion_of(&rig, 3), Opinion::Down);
+    }
+
+    #[test]
+    fn a_dial_that_began_before_is_no_sign_of_what_is_now() {
+        let mut rig = Rig::among(3);
+        let before = rig.now;
+        rig.live(Duration::from_millis(10), &[]);
+        rig.act(|one, now| one.handle_down(now, LinkId(3), ServerId(3)));
+        let failed = |rig: &mut Rig, since| rig.act(|one, now| one.handle_failed(now, ServerId(3), since));
+        failed(&mut rig, before);
+        rig.pass(2 * REDIAL);
+        assert_eq!(opinion_of(&rig, 3), Opinion::Waiting);
+        let now = rig.now;
+        failed(&mut rig, now);
+        rig.pass(REDIAL);
         assert_eq!(opinion_of(&rig, 3), Opinion::Down);
     }
 

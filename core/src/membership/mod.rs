@@ -4,11 +4,12 @@
 //! as news, flooded over the overlay ([`rings`], `flood.rs`), by reconciling
 //! two views that differ (`sync.rs`), and from the mouth of the server itself
 //! when a link to it comes up. Every server observes its neighbours in the
-//! rings (`edges.rs`), and who stands behind them when most are lost (`sweep.rs`); when it cannot reach one it asks the other observers,
-//! and a large majority of those that can be asked is a verdict
-//! (`inquiry.rs`). A server that hears of its own death refutes it, once it is
-//! heard well (`trial.rs`). Seeds and the dead are tried again for ever (`heal.rs`), and who comes back too often
-//! has to wait (`admission.rs`).
+//! rings (`edges.rs`), and who stands behind them when most are lost
+//! (`sweep.rs`); when it cannot reach one it asks the other observers, and a
+//! large majority of those that can be asked is a verdict (`inquiry`). A server
+//! that hears of its own death refutes it, once it is heard well (`trial.rs`).
+//! Seeds and the dead are tried again for ever (`heal.rs`), and who comes back
+//! too often has to wait (`admission.rs`).
 //!
 //! The model for verdicts of many observers is Rapid (Suresh et al., USENIX
 //! ATC 2018), for abstaining after a pause of one's own Lifeguard (Dadgar et
@@ -66,7 +67,7 @@ pub enum Output {
     Send(LinkId, Bytes),
     /// Have a link to this server.
     Want(ServerId, SocketAddr),
-    /// This server began anew: that it could not be dialled before says nothing.
+    /// This server is there again: that it could not be dialled before says nothing.
     Anew(ServerId),
     /// Have a link to whoever is there.
     Reach(Target),
@@ -207,11 +208,12 @@ impl Membership {
         self.set_timer(now);
     }
 
-    /// The world happened: a server that was wanted could not be dialled.
-    pub fn handle_failed(&mut self, now: Instant, id: ServerId) {
+    /// The world happened: a server that was wanted could not be dialled, by a dial
+    /// that began at `since`.
+    pub fn handle_failed(&mut self, now: Instant, id: ServerId, since: Instant) {
         self.notice(now);
         self.cannot_ask(now, id);
-        self.refused(now, id);
+        self.refused(now, id, since);
         self.set_timer(now);
     }
 

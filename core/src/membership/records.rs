@@ -58,17 +58,18 @@ impl Membership {
         }
         self.inquiries.remove(&id);
         if record.state == State::Alive {
+            let is_back = |before: Record| before.state != State::Alive || before.epoch.start != record.epoch.start;
+            if before.is_some_and(is_back) {
+                self.out.push_back(Output::Anew(id));
+            }
             if self.view.live(id).is_none() && self.admission.decide(now, &record, before.as_ref(), self.view.len()) {
                 self.admit(now, id);
                 for other in self.admission.healed(now, self.view.len()) {
                     self.admit(now, other);
                 }
             }
-            if before.is_some_and(|before| before.epoch.start != record.epoch.start) {
-                self.out.push_back(Output::Anew(id));
-                if self.view.live(id).is_some() {
-                    self.observe_anew(now, id);
-                }
+            if before.is_some_and(|before| before.epoch.start != record.epoch.start) && self.view.live(id).is_some() {
+                self.observe_anew(now, id);
             }
         } else {
             self.admission.forget(id);
@@ -201,6 +202,17 @@ mod tests {
         super::rig::{ME, Rig, alive, dead},
         *,
     };
+
+    #[test]
+    fn who_is_back_can_be_dialled_at_once() {
+        let mut rig = Rig::among(4);
+        rig.news(2, Record { epoch: Epoch { start: 1, rise: 1 }, ..alive(3) }, true);
+        assert_eq!(rig.anew, [], "it was not away");
+        rig.news(2, Record { epoch: Epoch { start: 1, rise: 1 }, ..dead(3) }, true);
+        rig.news(2, Record { epoch: Epoch { start: 1, rise: 2 }, ..alive(3) }, true);
+        rig.news(2, Record { epoch: Epoch { start: 2, rise: 0 }, ..alive(4) }, true);
+        assert_eq!(rig.anew, [3, 4]);
+    }
 
     #[test]
     fn a_verdict_is_believed_at_once_and_hearsay_after_a_while() {

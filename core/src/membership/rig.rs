@@ -41,6 +41,7 @@ pub(super) struct Rig {
     pub(super) events: Vec<Event>,
     pub(super) wanted: Vec<u64>,
     pub(super) closed: Vec<u64>,
+    pub(super) anew: Vec<u64>,
     pub(super) reached: Vec<Target>,
     pub(super) answers: Vec<(CallKey, Result<Reply, Error>)>,
     pub(super) left: bool,
@@ -74,6 +75,7 @@ impl Rig {
             events: Vec::new(),
             wanted: Vec::new(),
             closed: Vec::new(),
+            anew: Vec::new(),
             reached: Vec::new(),
             answers: Vec::new(),
             left: false,
@@ -110,7 +112,8 @@ impl Rig {
                 Output::Want(id, _) => self.wanted.push(id.0),
                 Output::Reach(target) => self.reached.push(target),
                 Output::Close(link) => self.closed.push(link.0),
-                Output::Keep(_) | Output::Anew(_) => {}
+                Output::Anew(id) => self.anew.push(id.0),
+                Output::Keep(_) => {}
                 Output::Event(event) => self.events.push(event),
                 Output::Answer(key, result) => self.answers.push((key, result)),
                 Output::Left => self.left = true,
@@ -183,7 +186,7 @@ impl Rig {
     /// The connection to a server breaks, and nobody listens there any more.
     pub(super) fn crash(&mut self, id: u64) {
         self.act(|one, now| one.handle_down(now, LinkId(id), ServerId(id)));
-        self.act(|one, now| one.handle_failed(now, ServerId(id)));
+        self.act(|one, now| one.handle_failed(now, ServerId(id), now));
     }
 
     /// Time passes, the timer goes off whenever it is due, and nobody says

@@ -117,7 +117,7 @@ mod tests {
                     rig.meet(id);
                     rig.answer(id);
                 } else {
-                    rig.act(|one, now| one.handle_failed(now, ServerId(id)));
+                    rig.act(|one, now| one.handle_failed(now, ServerId(id), now));
                 }
             }
             rig.live(Duration::from_millis(50), &[]);
@@ -153,7 +153,7 @@ mod tests {
         let mut far = BTreeSet::new();
         for _ in 0..20 {
             for id in core::mem::take(&mut rig.wanted) {
-                rig.act(|one, now| one.handle_failed(now, ServerId(id)));
+                rig.act(|one, now| one.handle_failed(now, ServerId(id), now));
             }
             rig.pass(Duration::from_millis(100));
             far.insert(rig.one.sweep.far);

@@ -156,6 +156,7 @@ impl Membership {
     fn judge(&mut self, now: Instant, rounds: usize) {
         if let Some(trial) = self.trial.take_if(|trial| trial.is_passed(rounds)) {
             self.rise(now, trial.claim, trial.said);
+            self.excuse_all(now); // it may have been this one that heard nobody
             self.look_around(now);
             self.inquire_anew(now); // now they answer
         }
@@ -195,7 +196,10 @@ impl Membership {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::rig::{ME, Rig, dead},
+        super::{
+            message::Opinion,
+            rig::{ME, Rig, dead},
+        },
         *,
     };
 
@@ -355,6 +359,19 @@ mod tests {
         rig.one.trial = None;
         rig.act(Membership::look_around);
         assert!(rig.one.edges.len() > 50, "{} edges", rig.one.edges.len());
+    }
+
+    #[test]
+    fn who_is_heard_again_has_no_opinion_of_those_it_did_not_hear() {
+        let mut rig = Rig::among(6);
+        rig.crash(6);
+        rig.live(Duration::from_secs(1), &[2, 3, 4, 5, 6]);
+        assert_eq!(rig.one.opinion_of(ServerId(6)), Opinion::Down);
+        rig.news(2, dead(ME.0), true);
+        (0..=ROUNDS).for_each(|_| round(&mut rig, Duration::from_millis(3), &[6]));
+        assert_eq!(rises(&rig).first(), Some(&1));
+        assert_eq!(rig.one.opinion_of(ServerId(6)), Opinion::Waiting);
+        assert!(rig.sees(6));
     }
 
     #[test]

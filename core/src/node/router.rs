@@ -75,9 +75,9 @@ impl Node {
                     self.membership.handle_down(now, link, id);
                 }
             }
-            links::Output::Failed(id) => {
+            links::Output::Failed(id, since) => {
                 self.relay.handle_failed(id, self.membership.view());
-                self.membership.handle_failed(now, id);
+                self.membership.handle_failed(now, id, since);
             }
             links::Output::Unreached(target, since) => self.membership.handle_unreached(now, target, since),
             links::Output::Frame(link, other, frame) => self.route_peer(now, link, other, frame),

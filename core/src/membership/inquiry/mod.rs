@@ -72,7 +72,7 @@ impl Membership {
 
     /// Asks all over again, whatever was said before.
     pub(super) fn inquire_anew(&mut self, now: Instant) {
-        for subject in self.inquiries.keys().copied().collect::<Vec<_>>() {
+        for subject in core::mem::take(&mut self.inquiries).into_keys() {
             self.inquire(now, subject);
         }
     }

@@ -81,7 +81,7 @@ fn whoever_cannot_be_asked_has_no_vote() {
     rig.live(Duration::from_millis(800), &[3, 4]);
     rig.opinion(2, 4, Opinion::Down);
     assert!(rig.sees(4), "the third may still answer");
-    rig.act(|one, now| one.handle_failed(now, ServerId(3)));
+    rig.act(|one, now| one.handle_failed(now, ServerId(3), now));
     assert!(!rig.sees(4));
 }
 
