@@ -141,8 +141,8 @@ impl Membership {
         self.edges.iter().filter(|(_, edge)| edge.down).map(|(&id, _)| id).collect()
     }
 
-    /// A server has started again: what was thought of its last start is no
-    /// opinion of this one.
+    /// A server has started again, and what was thought of its last start is no
+    /// opinion of this one; or it is looked at once more.
     pub(super) fn observe_anew(&mut self, now: Instant, id: ServerId) {
         let Some(edge) = self.edges.get_mut(&id) else {
             return;

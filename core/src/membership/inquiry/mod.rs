@@ -12,7 +12,7 @@ mod votes;
 use alloc::{collections::BTreeMap, vec::Vec};
 
 use super::{
-    Membership, Record, State,
+    Membership, Output, Record, State,
     edges::Edge,
     message::{Message, News, Opinion},
     rings::Rings,
@@ -224,7 +224,7 @@ impl Membership {
         // To those who hold this server for gone it does not speak, nor do they
         // answer: it has to be heard itself first.
         let complete = self.trial.is_none() && (count.asked == 0 || inquiry.asked + ANSWER_WITHIN <= now);
-        let alone = count.reachable == 1 && !inquiry.votes.is_empty();
+        let alone = count.is_of_few() && !inquiry.votes.is_empty();
         if own == Opinion::Down && complete && count.is_verdict() && !self.has_new_observers(now, subject) {
             if !alone || self.is_settled(now, subject) {
                 return self.verdict(now, subject, !alone);
@@ -247,15 +247,24 @@ impl Membership {
         }
     }
 
-    /// Whether a verdict of this server alone can be passed: if others answer
-    /// that they do not observe it, the views may differ, and are given time.
+    /// Whether a verdict of this server alone, or of few, can be passed: if others
+    /// answer that they do not observe the subject, the views may differ, or this
+    /// server was away. It takes its time then, and looks once more.
     fn is_settled(&mut self, now: Instant, subject: ServerId) -> bool {
         let Some(inquiry) = self.inquiries.get_mut(&subject) else {
             return false;
         };
-        let abstained = inquiry.votes.values().any(|vote| *vote == Vote::Said(Opinion::None));
-        let since = *inquiry.lonely.get_or_insert(now);
-        !abstained || since + AGAIN_SOON <= now
+        if !inquiry.votes.values().any(|vote| *vote == Vote::Said(Opinion::None)) {
+            return true;
+        }
+        if let Some(since) = inquiry.lonely {
+            return since + AGAIN_SOON <= now;
+        }
+        inquiry.lonely = Some(now);
+        self.out.push_back(Output::Anew(subject));
+        self.observe_anew(now, subject);
+        self.changed_mind(now, subject);
+        false
     }
 
     /// The observers agree: the server is gone, and all shall hear it. Who found

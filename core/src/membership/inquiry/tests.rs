@@ -10,7 +10,7 @@ use super::{
 };
 
 fn count(down: usize, reachable: usize) -> Count {
-    Count { down, reachable, asked: 0 }
+    Count { down, reachable, asked: 0, abstained: 0 }
 }
 
 #[test]
@@ -240,6 +240,31 @@ fn while_others_have_no_opinion_views_may_differ_and_are_given_time() {
     none_again(&mut rig);
     none_again(&mut rig);
     assert!(!rig.sees(4));
+}
+
+#[test]
+fn of_whom_most_have_no_opinion_few_look_once_more_and_then_accuse_only() {
+    let mut rig = Rig::among(6);
+    rig.crash(6);
+    rig.live(Duration::from_millis(800), &[2, 3, 4, 5]);
+    assert_eq!(rig.one.own_opinion(ServerId(6)), Opinion::Down);
+    let say = |rig: &mut Rig| {
+        rig.opinion(2, 6, Opinion::Down);
+        (3..=5).for_each(|id| rig.opinion(id, 6, Opinion::None));
+    };
+    (0..2).for_each(|_| say(&mut rig));
+    assert_eq!(rig.one.own_opinion(ServerId(6)), Opinion::Waiting);
+    assert_eq!(rig.anew, [6]);
+    for _ in 0..8 {
+        assert!(rig.sees(6));
+        rig.live(Duration::from_secs(1), &[2, 3, 4, 5]);
+        say(&mut rig);
+        if !rig.sees(6) {
+            break;
+        }
+    }
+    rig.pass(Duration::from_millis(120));
+    assert!(!rig.sees(6) && !rig.news_of(6).is_empty() && rig.news_of(6).iter().all(|news| !news.verdict));
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub(in crate::membership) struct Inquiry {
     pub(super) asked: Instant,
     /// Since when opinions differ.
     pub(super) contested: Option<Instant>,
-    /// Since when nobody else that can be asked observes it.
+    /// Since when few that can be asked observe it.
     pub(super) lonely: Option<Instant>,
     /// This server has given in.
     pub(super) reinforced: bool,
@@ -46,12 +46,19 @@ pub(super) struct Count {
     pub(super) down: usize,
     pub(super) reachable: usize,
     pub(super) asked: usize,
+    /// Who answered that it does not observe it.
+    pub(super) abstained: usize,
 }
 
 impl Count {
     /// At least seven in ten, rounded up, and at least one.
     pub(super) const fn is_verdict(self) -> bool {
         self.down > 0 && 10 * self.down >= 7 * self.reachable
+    }
+
+    /// Nobody else has an opinion, or at least as many have none.
+    pub(super) const fn is_of_few(self) -> bool {
+        self.reachable == 1 || self.reachable <= self.abstained
     }
 
     /// At least three in ten, and more than a single one.
@@ -85,12 +92,13 @@ impl Inquiry {
     }
 
     pub(super) fn count(&self, own: Opinion) -> Count {
-        let mut count = Count { down: 0, reachable: 0, asked: 0 };
+        let mut count = Count { down: 0, reachable: 0, asked: 0, abstained: 0 };
         for vote in self.votes.values().copied().chain([Vote::Said(own)]) {
             match vote {
                 Vote::Said(opinion) => {
                     count.down += usize::from(opinion == Opinion::Down);
                     count.reachable += usize::from(opinion != Opinion::None);
+                    count.abstained += usize::from(opinion == Opinion::None);
                 }
                 Vote::Asked => count.asked += 1,
                 Vote::Unreachable => {}
