@@ -6,7 +6,7 @@
 
 use alloc::{collections::BTreeSet, vec::Vec};
 
-use super::{Membership, rings, rings::Rings};
+use super::{Membership, edges::Edge, rings, rings::Rings};
 use crate::{Instant, ServerId};
 
 /// How far along each side of a ring at first.
@@ -85,12 +85,12 @@ impl Membership {
     }
 
     fn may_be_well(&self, id: ServerId) -> bool {
-        self.view.live(id).is_some() && !self.edges.get(&id).is_some_and(|edge| edge.is_down())
+        self.view.live(id).is_some() && !self.edges.get(&id).is_some_and(Edge::is_down)
     }
 
     /// A neighbour that is not observed yet counts as lost: it has just become one.
     fn is_lost(&self, id: ServerId) -> bool {
-        self.edges.get(&id).is_none_or(|edge| edge.is_down())
+        self.edges.get(&id).is_none_or(Edge::is_down)
     }
 }
 
