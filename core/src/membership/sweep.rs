@@ -72,7 +72,8 @@ impl Membership {
         let sides = rings::sides(self.me, self.view.ids(), far);
         let mut open = before.open.clone();
         open.extend(sides.iter().flatten().filter(|id| !seen.contains(id)));
-        self.sweep = Sweep { far, sides, open };
+        // Where everybody is a neighbour there is nobody else to look at.
+        self.sweep = if open.is_empty() { Sweep::default() } else { Sweep { far, sides, open } };
     }
 
     /// Who stands in for those that are lost: the next along the rings.
@@ -144,6 +145,15 @@ mod tests {
             assert_eq!(unseen.count(), 0);
         }
         assert!(most > 10 * FAR / 2 && most < 10 * FAR * 4, "{most} edges");
+    }
+
+    #[test]
+    fn among_few_there_is_nobody_else_to_look_at() {
+        let mut rig = Rig::among(7);
+        (2..=7).for_each(|id| rig.crash(id));
+        rig.live(Duration::from_millis(300), &[]);
+        rig.act(Membership::look_around);
+        assert_eq!(rig.one.sweep.far > 0, !rig.one.sweep.open.is_empty());
     }
 
     #[test]

@@ -229,7 +229,10 @@ impl Membership {
             if !alone || self.is_settled(now, subject) {
                 return self.verdict(now, subject, !alone);
             }
-        } else if !alone && let Some(inquiry) = self.inquiries.get_mut(&subject) {
+        } else if complete
+            && !alone
+            && let Some(inquiry) = self.inquiries.get_mut(&subject)
+        {
             inquiry.lonely = None;
         }
         let Some(inquiry) = self.inquiries.get_mut(&subject) else {
