@@ -27,13 +27,15 @@ impl Links {
         }
         *self.handshakes.entry(source).or_default() += 1;
         let link = self.next();
-        self.links.insert(link, Link::new(Stage::Incoming { source, since: now }));
+        self.links.insert(link, Link::new(now, Stage::Incoming { source }));
         Some(link)
     }
 
     /// Ends the oldest handshake from such a source, if it is old.
     fn make_way(&mut self, now: Instant, which: impl Fn(IpAddr) -> bool) -> Option<()> {
-        let is_old = |link: &Link| matches!(link.stage, Stage::Incoming { source, since } if which(source) && since + GIVES_WAY <= now);
+        let is_old = |link: &Link| {
+            link.since + GIVES_WAY <= now && matches!(link.stage, Stage::Incoming { source } if which(source))
+        };
         let (&oldest, _) = self.links.iter().find(|(_, link)| is_old(link))?;
         self.close(now, oldest, CloseReason::Slow);
         Some(())

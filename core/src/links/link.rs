@@ -9,6 +9,8 @@ use crate::{Instant, ServerId, wire::Frame};
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) stage: Stage,
+    /// When it began.
+    pub(super) since: Instant,
     /// Whether this end dialled.
     pub(super) dialled: bool,
     /// When a packet last came.
@@ -31,9 +33,9 @@ pub(super) struct Link {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stage {
     /// Somebody connected; the handshake is under way.
-    Incoming { source: IpAddr, since: Instant },
+    Incoming { source: IpAddr },
     /// A connection or its handshake is under way.
-    Dialling { id: Option<ServerId>, addr: SocketAddr, since: Instant },
+    Dialling { id: Option<ServerId>, addr: SocketAddr },
     /// The handshake with a server is done; its hello is awaited.
     /// `dialled` is where, if this end did.
     Greeting { peer: ServerId, dialled: Option<SocketAddr> },
@@ -42,9 +44,10 @@ pub(super) enum Stage {
 }
 
 impl Link {
-    pub(super) fn new(stage: Stage) -> Self {
+    pub(super) fn new(since: Instant, stage: Stage) -> Self {
         Self {
             stage,
+            since,
             dialled: false,
             used: Instant::ZERO,
             awaiting: None,

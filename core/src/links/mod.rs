@@ -144,10 +144,16 @@ pub struct Links {
 struct Dial {
     /// The link that is under way.
     link: Option<LinkId>,
-    /// When the last one began.
+    /// When the last one that failed began.
     since: Instant,
     failures: u32,
     not_before: Instant,
+}
+
+impl Dial {
+    const fn forgive(&mut self) {
+        (self.failures, self.not_before) = (0, Instant::ZERO);
+    }
 }
 
 impl Links {
@@ -173,7 +179,7 @@ impl Links {
             return;
         };
         let dialled = match found.stage {
-            Stage::Incoming { source, .. } => {
+            Stage::Incoming { source } => {
                 self.forget_handshake(source);
                 None
             }
@@ -289,16 +295,20 @@ impl Links {
             return self.out.push_back(Output::Failed(id, since));
         }
         let link = self.next();
-        let dial = self.dial_of(now, id);
-        (dial.link, dial.since) = (Some(link), now);
+        self.dial_of(now, id).link = Some(link);
         self.dial(now, link, addr, Some(id));
     }
 
     /// A command: a server is there again, and can be dialled at once.
     pub fn forgive(&mut self, id: ServerId) {
         if let Some(dial) = self.dials.get_mut(&id) {
-            (dial.failures, dial.not_before) = (0, Instant::ZERO);
+            dial.forgive();
         }
+    }
+
+    /// A command: that servers could not be dialled before says nothing.
+    pub fn forgive_all(&mut self) {
+        self.dials.values_mut().for_each(Dial::forgive);
     }
 
     /// A command: have a link to whoever is at `target`. What comes of it is
@@ -316,7 +326,7 @@ impl Links {
     }
 
     fn dial(&mut self, now: Instant, link: LinkId, addr: SocketAddr, expect: Option<ServerId>) {
-        self.links.insert(link, Link::new(Stage::Dialling { id: expect, addr, since: now }));
+        self.links.insert(link, Link::new(now, Stage::Dialling { id: expect, addr }));
         self.out.push_back(Output::Dial { link, addr, expect });
         self.out.push_back(Output::Timer(Timer::Dial(link), Some(now + DIAL_DEADLINE)));
     }
@@ -367,10 +377,7 @@ impl Links {
         }
         self.out.push_back(Output::Greeted { id: peer, hello, dialled });
         let dialled = dialled.is_some();
-        if let Some(dial) = self.dials.get_mut(&peer) {
-            // Should it be lost, it can be dialled at once.
-            (dial.failures, dial.not_before) = (0, Instant::ZERO);
-        }
+        self.forgive(peer); // should it be lost, it can be dialled at once
         if let Some(before) = self.to_server(peer) {
             let before_dialled = self.links.get(&before).is_some_and(|link| link.dialled);
             let mine_stays = self.me < peer;
@@ -432,16 +439,16 @@ impl Links {
             self.out.push_back(Output::Timer(timer, None));
         }
         match found.stage {
-            Stage::Incoming { source, .. } => self.forget_handshake(source),
-            Stage::Dialling { id, addr, since } => {
+            Stage::Incoming { source } => self.forget_handshake(source),
+            Stage::Dialling { id, addr } => {
                 if let Some(id) = id {
-                    self.dial_failed(now, id);
+                    self.dial_failed(now, id, found.since);
                 }
-                self.out.push_back(Output::Unreached(Target { addr, expect: id }, since));
+                self.out.push_back(Output::Unreached(Target { addr, expect: id }, found.since));
             }
             // One that is too many is no failure.
             Stage::Greeting { peer: id, dialled: Some(_) } if !self.servers.contains_key(&id) => {
-                self.dial_failed(now, id);
+                self.dial_failed(now, id, found.since);
             }
             Stage::Up(other) => {
                 if let Other::Server(id, _) = other
@@ -460,14 +467,13 @@ impl Links {
         }
     }
 
-    fn dial_failed(&mut self, now: Instant, id: ServerId) {
+    fn dial_failed(&mut self, now: Instant, id: ServerId, since: Instant) {
         let jitter = Duration::from_millis(self.rng.below(100));
         let dial = self.dial_of(now, id);
-        dial.link = None;
         let wait = BACKOFF * (1 << dial.failures.min(6));
         dial.failures += 1;
         dial.not_before = now + wait.min(MAX_BACKOFF) + jitter;
-        let since = dial.since;
+        dial.since = since;
         if !self.servers.contains_key(&id) {
             self.out.push_back(Output::Failed(id, since));
         }

@@ -264,31 +264,67 @@ fn a_server_that_cannot_be_dialled_is_not_dialled_at_once_again() {
     assert!(matches!(drain(&mut links)[..], [Output::Dial { .. }]));
 }
 
-#[test]
-fn a_server_that_began_anew_is_dialled_at_once() {
+/// A server that was dialled just now, and could not be.
+fn undialled() -> Links {
     let mut links = links(1);
     links.want(Instant::ZERO, ServerId(2), addr(2));
     let Some(Output::Dial { link, .. }) = drain(&mut links).first().cloned() else { panic!() };
     links.handle_down(Instant::ZERO, link);
     drain(&mut links);
-    links.forgive(ServerId(2));
+    links
+}
+
+fn is_dialled(links: &mut Links) -> bool {
     links.want(Instant::ZERO, ServerId(2), addr(2));
-    assert!(matches!(drain(&mut links)[..], [Output::Dial { .. }]));
+    matches!(drain(links)[..], [Output::Dial { .. }])
+}
+
+#[test]
+fn a_server_that_began_anew_is_dialled_at_once() {
+    let mut links = undialled();
+    assert!(!is_dialled(&mut links));
+    links.forgive(ServerId(2));
+    assert!(is_dialled(&mut links));
+}
+
+#[test]
+fn when_it_was_this_end_everybody_is_dialled_at_once() {
+    let mut links = undialled();
+    links.forgive_all();
+    assert!(is_dialled(&mut links));
+}
+
+#[test]
+fn each_dial_of_a_server_failed_as_of_when_it_began() {
+    let mut links = links(1);
+    let (first, later) = (Instant::ZERO, Instant::ZERO + Duration::from_secs(1));
+    links.want(first, ServerId(2), addr(2));
+    let target = Target { addr: addr(2), expect: Some(ServerId(2)) };
+    links.reach(later, Target { addr: addr(3), ..target });
+    let dials: Vec<LinkId> = drain(&mut links)
+        .into_iter()
+        .map(|output| match output {
+            Output::Dial { link, .. } => link,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    links.handle_down(later, dials[1]);
+    assert_eq!(drain(&mut links)[0], Output::Failed(ServerId(2), later));
+    links.want(later + MAX_BACKOFF, ServerId(2), addr(2));
+    assert_eq!(drain(&mut links), [], "the other is under way");
+    links.handle_down(later, dials[0]);
+    assert_eq!(drain(&mut links)[0], Output::Failed(ServerId(2), first));
 }
 
 #[test]
 fn a_server_that_was_here_can_be_dialled_at_once_however_often_it_could_not_before() {
-    let mut links = links(1);
-    links.want(Instant::ZERO, ServerId(2), addr(2));
-    let Some(Output::Dial { link, .. }) = drain(&mut links).first().cloned() else { panic!() };
-    links.handle_down(Instant::ZERO, link);
+    let mut links = undialled();
     let came = links.handle_incoming(Instant::ZERO, SOURCE).unwrap();
     links.handle_up(Instant::ZERO, came, Peer { role: Role::Server, id: ServerId(2) }, hello(links.me));
     links.handle_frame(Instant::ZERO, came, Frame::Hello(hello(ServerId(2))));
     links.handle_down(Instant::ZERO, came);
     drain(&mut links);
-    links.want(Instant::ZERO, ServerId(2), addr(2));
-    assert!(matches!(drain(&mut links)[..], [Output::Dial { .. }]));
+    assert!(is_dialled(&mut links));
 }
 
 #[test]

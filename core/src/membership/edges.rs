@@ -124,6 +124,10 @@ impl Membership {
         if !lost.is_empty() {
             wanted.extend(self.stand_ins(&lost));
         }
+        if self.trial.is_none() {
+            // Who stood in for others and is lost itself is looked after too.
+            wanted.extend(lost.into_iter().filter(|&id| self.view.live(id).is_some()));
+        }
         self.edges.retain(|id, _| wanted.contains(id));
         self.end_inquiries();
         for &id in &wanted {
@@ -266,28 +270,32 @@ impl Membership {
     /// A server could not be dialled, by a dial that began at `since`: one that began
     /// before this server waited for that one is no sign.
     pub(super) fn refused(&mut self, now: Instant, id: ServerId, since: Instant) {
-        let is_sign = |edge: &&mut Edge| edge.awaiting.is_none_or(|awaiting| awaiting <= since);
-        let edge = self.edges.get_mut(&id).filter(|_| !self.peers.contains_key(&id));
-        if let Some(edge) = edge.filter(is_sign) {
-            if core::mem::replace(&mut edge.refused, true) {
-                return;
-            }
-            let at = edge.next.min(now.max(edge.awaiting.unwrap_or(now) + REDIAL));
-            self.schedule(id, at);
+        let Some(edge) = self.edges.get_mut(&id).filter(|_| !self.peers.contains_key(&id)) else {
+            return;
+        };
+        let awaiting = edge.awaiting.unwrap_or(now);
+        if since < awaiting {
+            return self.hasten(id, now + REDIAL); // and the next one is
+        }
+        if !core::mem::replace(&mut edge.refused, true) {
+            self.hasten(id, now.max(awaiting + REDIAL));
         }
     }
 
     /// After a pause of its own a server has no opinion of anybody.
     pub(super) fn excuse_all(&mut self, now: Instant) {
-        let mut down = false;
+        self.out.push_back(Output::AllAnew);
+        let down = self.lost();
         for edge in self.edges.values_mut() {
-            edge.refused = false;
-            down |= core::mem::take(&mut edge.down);
+            (edge.refused, edge.down) = (false, false);
             if let Some(since) = &mut edge.awaiting {
                 *since = now;
             }
         }
-        if down {
+        for &id in &down {
+            self.schedule(id, now);
+        }
+        if !down.is_empty() {
             self.rewatch(now);
         }
     }
@@ -415,9 +423,11 @@ mod tests {
         rig.live(Duration::from_millis(10), &[]);
         rig.act(|one, now| one.handle_down(now, LinkId(3), ServerId(3)));
         let failed = |rig: &mut Rig, since| rig.act(|one, now| one.handle_failed(now, ServerId(3), since));
+        rig.forget();
         failed(&mut rig, before);
-        rig.pass(2 * REDIAL);
+        rig.pass(REDIAL);
         assert_eq!(opinion_of(&rig, 3), Opinion::Waiting);
+        assert_eq!(rig.wanted, [3], "the next one is");
         let now = rig.now;
         failed(&mut rig, now);
         rig.pass(REDIAL);

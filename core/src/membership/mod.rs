@@ -69,6 +69,8 @@ pub enum Output {
     Want(ServerId, SocketAddr),
     /// This server is there again: that it could not be dialled before says nothing.
     Anew(ServerId),
+    /// That nobody could be dialled before says nothing: it may have been this end.
+    AllAnew,
     /// Have a link to whoever is there.
     Reach(Target),
     /// This link does not work.
@@ -339,11 +341,6 @@ impl Membership {
     /// Whom it observes, and what it thinks of them.
     pub fn observed(&self) -> impl Iterator<Item = (ServerId, Opinion)> {
         self.edges.iter().map(|(&id, edge)| (id, self.opinion_by(id, edge)))
-    }
-
-    /// What it thinks of a server.
-    pub fn opinion_of(&self, id: ServerId) -> Opinion {
-        self.own_opinion(id)
     }
 
     /// How many it observes.

@@ -113,7 +113,7 @@ impl Rig {
                 Output::Reach(target) => self.reached.push(target),
                 Output::Close(link) => self.closed.push(link.0),
                 Output::Anew(id) => self.anew.push(id.0),
-                Output::Keep(_) => {}
+                Output::Keep(_) | Output::AllAnew => {}
                 Output::Event(event) => self.events.push(event),
                 Output::Answer(key, result) => self.answers.push((key, result)),
                 Output::Left => self.left = true,
@@ -129,6 +129,7 @@ impl Rig {
         self.events.clear();
         self.wanted.clear();
         self.closed.clear();
+        self.anew.clear();
         self.reached.clear();
     }
 

@@ -5,6 +5,7 @@
 //! looked after by these, however many they are, and nobody has to look at all.
 
 use alloc::{collections::BTreeSet, vec::Vec};
+use core::time::Duration;
 
 use super::{Membership, edges::Edge, rings, rings::Rings};
 use crate::{Instant, ServerId};
@@ -13,12 +14,16 @@ use crate::{Instant, ServerId};
 const FAR: usize = 16;
 /// With fewer neighbours than this everybody is one.
 const FEW: usize = 6;
+/// Who stands along a side is looked up again after this long: somebody of whom
+/// nothing can be found keeps a sweep open, and others come and go.
+const OLD: Duration = Duration::from_secs(30);
 
 /// Servers that are observed though they are no neighbours, until each is found
 /// well or gone.
 #[derive(Debug, Default)]
 pub(super) struct Sweep {
     far: usize,
+    since: Instant,
     /// Who stands along each side, the nearest first.
     sides: Vec<Vec<ServerId>>,
     /// Who of them was not found well or gone yet.
@@ -43,6 +48,10 @@ impl Sweep {
     const fn is_under_way(&self) -> bool {
         self.far > 0
     }
+
+    fn is_old(&self, now: Instant) -> bool {
+        self.since + OLD <= now
+    }
 }
 
 impl Membership {
@@ -52,28 +61,31 @@ impl Membership {
     pub(super) fn look_around(&mut self, now: Instant) {
         let neighbours = self.rings.set();
         let lost = neighbours.iter().filter(|&&id| self.is_lost(id)).count();
-        if self.trial.is_some() {
+        if self.trial.is_some() || self.sweep.is_old(now) {
             self.sweep = Sweep::default();
-        } else if self.sweep.is_under_way() || neighbours.len() >= FEW && 2 * lost >= neighbours.len() {
-            self.look_further();
+        }
+        let most_lost = neighbours.len() >= FEW && 2 * lost >= neighbours.len();
+        if self.trial.is_none() && (self.sweep.is_under_way() || most_lost) {
+            self.look_further(now);
         }
         self.rewatch(now);
     }
 
     /// Looks along each side until there is somebody who may be well.
-    fn look_further(&mut self) {
+    fn look_further(&mut self, now: Instant) {
         let before = &self.sweep;
         let may_be_well = |side: &Vec<ServerId>| side.iter().any(|&id| self.may_be_well(id));
         if before.is_under_way() && (before.sides.iter().all(may_be_well) || before.far >= self.view.len()) {
             return;
         }
         let far = FAR.max(2 * before.far);
+        let since = if before.is_under_way() { before.since } else { now };
         let seen: BTreeSet<ServerId> = before.sides.iter().flatten().copied().chain(self.rings.set()).collect();
         let sides = rings::sides(self.me, self.view.ids(), far);
         let mut open = before.open.clone();
         open.extend(sides.iter().flatten().filter(|id| !seen.contains(id)));
         // Where everybody is a neighbour there is nobody else to look at.
-        self.sweep = if open.is_empty() { Sweep::default() } else { Sweep { far, sides, open } };
+        self.sweep = if open.is_empty() { Sweep::default() } else { Sweep { far, since, sides, open } };
     }
 
     /// Who stands in for those that are lost: the next along the rings.
@@ -148,12 +160,49 @@ mod tests {
     }
 
     #[test]
-    fn among_few_there_is_nobody_else_to_look_at() {
-        let mut rig = Rig::among(7);
-        (2..=7).for_each(|id| rig.crash(id));
+    fn where_everybody_is_a_neighbour_there_is_nobody_else_to_look_at() {
+        let all = |first: u64| first..first + FEW as u64;
+        let are_neighbours = |first: &u64| Rings::among(ME, all(*first).map(ServerId)).set().len() == FEW;
+        let others = all((2..).find(are_neighbours).unwrap());
+        let mut rig = Rig::new();
+        others.clone().for_each(|id| rig.meet(id));
+        rig.answer_all(&[]);
+        others.clone().skip(1).for_each(|id| rig.crash(id));
         rig.live(Duration::from_millis(300), &[]);
+        assert!(others.skip(1).all(|id| rig.one.is_lost(ServerId(id)) && rig.sees(id)));
         rig.act(Membership::look_around);
-        assert_eq!(rig.one.sweep.far > 0, !rig.one.sweep.open.is_empty());
+        assert!(!rig.one.sweep.is_under_way() && rig.one.sweep.open.is_empty());
+    }
+
+    #[test]
+    fn who_stands_along_a_side_is_looked_up_again_after_a_while() {
+        let mut rig = Rig::among(1);
+        (2..=ALL).for_each(|id| rig.act(|one, now| one.adopt(now, alive(id))));
+        live(&mut rig, Duration::from_secs(1));
+        (ALL + 1..ALL + ALL / 10).for_each(|id| rig.act(|one, now| one.adopt(now, alive(id))));
+        let has_newcomers = |rig: &mut Rig| {
+            rig.act(Membership::look_around);
+            assert!(rig.one.sweep.is_under_way());
+            rig.one.sweep.sides.iter().flatten().any(|id| id.0 > ALL)
+        };
+        assert!(!has_newcomers(&mut rig));
+        rig.now += OLD;
+        assert!(has_newcomers(&mut rig));
+    }
+
+    #[test]
+    fn who_stood_in_for_others_and_is_lost_itself_is_looked_after_too() {
+        let mut rig = Rig::among(60);
+        let before: BTreeSet<ServerId> = rig.one.edges.keys().copied().collect();
+        let lose = |rig: &mut Rig, id: ServerId| {
+            rig.crash(id.0);
+            rig.live(Duration::from_millis(300), &[id.0]);
+        };
+        lose(&mut rig, *before.first().unwrap());
+        let stands_in = *rig.one.edges.keys().find(|id| !before.contains(id)).unwrap();
+        lose(&mut rig, stands_in);
+        rig.act(Membership::rewatch);
+        assert!(rig.one.is_lost(stands_in) && rig.one.edges.contains_key(&stands_in));
     }
 
     #[test]

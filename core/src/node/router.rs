@@ -112,6 +112,7 @@ impl Node {
             membership::Output::Send(link, body) => self.links.send(now, link, Frame::Member(body)),
             membership::Output::Want(id, addr) => self.links.want(now, id, addr),
             membership::Output::Anew(id) => self.links.forgive(id),
+            membership::Output::AllAnew => self.links.forgive_all(),
             membership::Output::Reach(target) => self.links.reach(now, target),
             membership::Output::Close(link) => self.links.close(now, link, CloseReason::Idle),
             membership::Output::Keep(servers) => self.links.keep(servers),

@@ -19,11 +19,11 @@ use super::{
 };
 use crate::{Epoch, Instant, ServerId};
 pub(super) use votes::Inquiry;
-use votes::{AGAIN_SOON, ANSWER_WITHIN, REINFORCE_AFTER, Vote};
+use votes::{AGAIN_SOON, ANSWER_WITHIN, Count, REINFORCE_AFTER, Vote};
 
 impl Membership {
     /// What this server thinks of another.
-    pub(super) fn own_opinion(&self, subject: ServerId) -> Opinion {
+    pub fn opinion_of(&self, subject: ServerId) -> Opinion {
         self.edges.get(&subject).map_or(Opinion::None, |edge| self.opinion_by(subject, edge))
     }
 
@@ -38,7 +38,7 @@ impl Membership {
     /// The opinion of an observed server may have changed: the other observers
     /// hear of it, if there is or should be an inquiry.
     pub(super) fn changed_mind(&mut self, now: Instant, subject: ServerId) {
-        let own = self.own_opinion(subject);
+        let own = self.opinion_of(subject);
         if own != Opinion::Up && !self.inquiries.contains_key(&subject) {
             return self.inquire(now, subject);
         }
@@ -60,7 +60,7 @@ impl Membership {
         };
         let before = self.inquiries.remove(&subject);
         let (contested, lonely) = before.map_or((None, None), |before| (before.contested, before.lonely));
-        let told = self.own_opinion(subject);
+        let told = self.opinion_of(subject);
         let contested = contested.filter(|_| told == Opinion::Up);
         let votes = BTreeMap::new();
         let inquiry = Inquiry { epoch, votes, told, asked: now, contested, lonely, reinforced: false, counted: false };
@@ -156,10 +156,10 @@ impl Membership {
         }
         self.set_vote(subject, from, Vote::Said(opinion));
         if ask {
-            if self.own_opinion(subject) == Opinion::Up {
+            if self.opinion_of(subject) == Opinion::Up {
                 self.probe(now, subject); // is that still so?
             }
-            let opinion = self.own_opinion(subject);
+            let opinion = self.opinion_of(subject);
             self.say(from, &Message::Opinion { subject, epoch, opinion, ask: false });
             if let Some(inquiry) = self.inquiries.get_mut(&subject) {
                 inquiry.told = opinion;
@@ -186,7 +186,7 @@ impl Membership {
             Some((subject, inquiry.epoch))
         });
         for (subject, epoch) in with.collect::<Vec<_>>() {
-            let opinion = self.own_opinion(subject);
+            let opinion = self.opinion_of(subject);
             self.say(id, &Message::Opinion { subject, epoch, opinion, ask: true });
         }
     }
@@ -216,7 +216,7 @@ impl Membership {
 
     /// Counts, and acts on it.
     fn decide(&mut self, now: Instant, subject: ServerId) {
-        let own = self.own_opinion(subject);
+        let own = self.opinion_of(subject);
         let Some(inquiry) = self.inquiries.get(&subject) else {
             return;
         };
@@ -226,9 +226,10 @@ impl Membership {
         let complete = self.trial.is_none() && (count.asked == 0 || inquiry.asked + ANSWER_WITHIN <= now);
         let alone = count.is_of_few() && !inquiry.votes.is_empty();
         if own == Opinion::Down && complete && count.is_verdict() && !self.has_new_observers(now, subject) {
-            if !alone || self.is_settled(now, subject) {
+            if !alone || self.is_settled(now, subject, count) {
                 return self.verdict(now, subject, !alone);
             }
+            return self.await_inquiry(now, subject);
         } else if complete
             && !alone
             && let Some(inquiry) = self.inquiries.get_mut(&subject)
@@ -246,20 +247,25 @@ impl Membership {
         if own == Opinion::Up && count.down == 0 && complete {
             self.inquiries.remove(&subject);
         } else {
-            self.inquiries_due = self.inquiries_due.min(inquiry.due(now));
+            self.await_inquiry(now, subject);
         }
+    }
+
+    fn await_inquiry(&mut self, now: Instant, subject: ServerId) {
+        let due = self.inquiries.get(&subject).map_or(Instant::NEVER, |inquiry| inquiry.due(now));
+        self.inquiries_due = self.inquiries_due.min(due);
     }
 
     /// Whether a verdict of this server alone, or of few, can be passed: if others
     /// answer that they do not observe the subject, the views may differ, or this
     /// server was away. It takes its time then, and looks once more.
-    fn is_settled(&mut self, now: Instant, subject: ServerId) -> bool {
+    fn is_settled(&mut self, now: Instant, subject: ServerId, count: Count) -> bool {
+        if count.abstained == 0 {
+            return true;
+        }
         let Some(inquiry) = self.inquiries.get_mut(&subject) else {
             return false;
         };
-        if !inquiry.votes.values().any(|vote| *vote == Vote::Said(Opinion::None)) {
-            return true;
-        }
         if let Some(since) = inquiry.lonely {
             return since + AGAIN_SOON <= now;
         }
@@ -270,9 +276,9 @@ impl Membership {
         false
     }
 
-    /// The observers agree: the server is gone, and all shall hear it. Who found
-    /// that alone, of many, may be the one that nobody hears: the others take
-    /// its word for an accusation.
+    /// The observers agree: the server is gone, and all shall hear it. Few of many
+    /// who found that may be those that nobody hears: the others take their word
+    /// for an accusation.
     fn verdict(&mut self, now: Instant, subject: ServerId, together: bool) {
         self.inquiries.remove(&subject);
         if let Some(record) = self.view.live(subject) {
@@ -283,7 +289,7 @@ impl Membership {
     }
 
     fn ask_again(&mut self, now: Instant, subject: ServerId) {
-        let up = self.own_opinion(subject) == Opinion::Up;
+        let up = self.opinion_of(subject) == Opinion::Up;
         let due = |inquiry: &&Inquiry| inquiry.asked + inquiry.again_after() <= now;
         let Some(inquiry) = self.inquiries.get(&subject).filter(due) else {
             return;

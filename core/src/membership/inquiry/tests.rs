@@ -5,7 +5,6 @@ use core::time::Duration;
 
 use super::{
     super::rig::{Rig, alive},
-    votes::Count,
     *,
 };
 
@@ -51,12 +50,12 @@ fn what_was_thought_of_one_start_is_no_opinion_of_the_next() {
     let mut rig = Rig::among(4);
     rig.crash(4);
     rig.live(Duration::from_millis(800), &[4]);
-    assert_eq!(rig.one.own_opinion(ServerId(4)), Opinion::Down);
+    assert_eq!(rig.one.opinion_of(ServerId(4)), Opinion::Down);
     // It is back before the others have said what they think.
     let anew = Record { epoch: Epoch { start: 2, rise: 0 }, ..alive(4) };
     rig.news(2, anew, false);
     rig.forget();
-    assert_eq!(rig.one.own_opinion(ServerId(4)), Opinion::Waiting);
+    assert_eq!(rig.one.opinion_of(ServerId(4)), Opinion::Waiting);
     assert_eq!(rig.wanted, [], "it was asked for with the news");
     rig.live(Duration::from_secs(2), &[4]);
     assert!(rig.sees(4) && rig.events.is_empty(), "{:?}", rig.events);
@@ -247,13 +246,13 @@ fn of_whom_most_have_no_opinion_few_look_once_more_and_then_accuse_only() {
     let mut rig = Rig::among(6);
     rig.crash(6);
     rig.live(Duration::from_millis(800), &[2, 3, 4, 5]);
-    assert_eq!(rig.one.own_opinion(ServerId(6)), Opinion::Down);
+    assert_eq!(rig.one.opinion_of(ServerId(6)), Opinion::Down);
     let say = |rig: &mut Rig| {
         rig.opinion(2, 6, Opinion::Down);
         (3..=5).for_each(|id| rig.opinion(id, 6, Opinion::None));
     };
     (0..2).for_each(|_| say(&mut rig));
-    assert_eq!(rig.one.own_opinion(ServerId(6)), Opinion::Waiting);
+    assert_eq!(rig.one.opinion_of(ServerId(6)), Opinion::Waiting);
     assert_eq!(rig.anew, [6]);
     for _ in 0..8 {
         assert!(rig.sees(6));
