@@ -473,7 +473,7 @@ impl Links {
         let wait = BACKOFF * (1 << dial.failures.min(6));
         dial.failures += 1;
         dial.not_before = now + wait.min(MAX_BACKOFF) + jitter;
-        dial.since = since;
+        dial.since = dial.since.max(since);
         if !self.servers.contains_key(&id) {
             self.out.push_back(Output::Failed(id, since));
         }

@@ -124,10 +124,6 @@ impl Membership {
         if !lost.is_empty() {
             wanted.extend(self.stand_ins(&lost));
         }
-        if self.trial.is_none() {
-            // Who stood in for others and is lost itself is looked after too.
-            wanted.extend(lost.into_iter().filter(|&id| self.view.live(id).is_some()));
-        }
         self.edges.retain(|id, _| wanted.contains(id));
         self.end_inquiries();
         for &id in &wanted {
@@ -275,7 +271,10 @@ impl Membership {
         };
         let awaiting = edge.awaiting.unwrap_or(now);
         if since < awaiting {
-            return self.hasten(id, now + REDIAL); // and the next one is
+            if !edge.down {
+                self.hasten(id, now + REDIAL); // the next one is
+            }
+            return;
         }
         if !core::mem::replace(&mut edge.refused, true) {
             self.hasten(id, now.max(awaiting + REDIAL));
@@ -292,8 +291,10 @@ impl Membership {
                 *since = now;
             }
         }
+        let spread = retry(self.edges.len()) - RETRY; // they may be thousands
         for &id in &down {
-            self.schedule(id, now);
+            let wait = Duration::from_micros(self.rng.below(spread.as_micros() as u64));
+            self.schedule(id, now + wait);
         }
         if !down.is_empty() {
             self.rewatch(now);

@@ -42,6 +42,7 @@ pub(super) struct Rig {
     pub(super) wanted: Vec<u64>,
     pub(super) closed: Vec<u64>,
     pub(super) anew: Vec<u64>,
+    pub(super) all_anew: bool,
     pub(super) reached: Vec<Target>,
     pub(super) answers: Vec<(CallKey, Result<Reply, Error>)>,
     pub(super) left: bool,
@@ -76,6 +77,7 @@ impl Rig {
             wanted: Vec::new(),
             closed: Vec::new(),
             anew: Vec::new(),
+            all_anew: false,
             reached: Vec::new(),
             answers: Vec::new(),
             left: false,
@@ -113,7 +115,8 @@ impl Rig {
                 Output::Reach(target) => self.reached.push(target),
                 Output::Close(link) => self.closed.push(link.0),
                 Output::Anew(id) => self.anew.push(id.0),
-                Output::Keep(_) | Output::AllAnew => {}
+                Output::AllAnew => self.all_anew = true,
+                Output::Keep(_) => {}
                 Output::Event(event) => self.events.push(event),
                 Output::Answer(key, result) => self.answers.push((key, result)),
                 Output::Left => self.left = true,
@@ -130,6 +133,7 @@ impl Rig {
         self.wanted.clear();
         self.closed.clear();
         self.anew.clear();
+        self.all_anew = false;
         self.reached.clear();
     }
 

@@ -367,11 +367,14 @@ mod tests {
         rig.crash(6);
         rig.live(Duration::from_secs(1), &[2, 3, 4, 5, 6]);
         assert_eq!(rig.one.opinion_of(ServerId(6)), Opinion::Down);
+        rig.forget();
         rig.news(2, dead(ME.0), true);
         (0..=ROUNDS).for_each(|_| round(&mut rig, Duration::from_millis(3), &[6]));
         assert_eq!(rises(&rig).first(), Some(&1));
         assert_eq!(rig.one.opinion_of(ServerId(6)), Opinion::Waiting);
-        assert!(rig.sees(6));
+        assert!(rig.sees(6) && rig.all_anew);
+        rig.pass(Duration::ZERO);
+        assert_eq!(rig.wanted, [6], "it is dialled at once");
     }
 
     #[test]

@@ -58,6 +58,9 @@ impl Membership {
         let Some(Record { epoch, .. }) = self.view.live(subject).filter(|record| record.state == State::Alive) else {
             return;
         };
+        if !self.edges.contains_key(&subject) {
+            return; // it is not this one's to look after
+        }
         let before = self.inquiries.remove(&subject);
         let (contested, lonely) = before.map_or((None, None), |before| (before.contested, before.lonely));
         let told = self.opinion_of(subject);
