@@ -41,8 +41,8 @@ impl Net for AsyncStdNet {
         TokioNet.interfaces()
     }
 
-    fn datagram(&self, group: Group, _: &Interface, member: bool) -> io::Result<UdpSocket> {
-        datagram(group, member).map(UdpSocket::from)
+    fn datagram(&self, group: Group, interface: &Interface, member: bool) -> io::Result<UdpSocket> {
+        datagram(group, interface, member).map(UdpSocket::from)
     }
 
     async fn receive(socket: &UdpSocket, into: &mut [u8]) -> io::Result<(usize, SocketAddr)> {

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -35,9 +35,17 @@ pub(crate) enum Mistake {
     Leaks,
     /// To have read to the end ends writing too.
     ClosesBoth,
+    /// Who waits for a connection again waits in vain.
+    AcceptsOnce,
+    /// Who dials where nobody listens finds somebody.
+    Reaches,
+    /// Of a datagram the end is lost.
+    CutsOff,
+    /// Everybody is a member of every group.
+    HearsAll,
 }
 
-pub(crate) const ALL: [Mistake; 9] = [
+pub(crate) const ALL: [Mistake; 13] = [
     Mistake::Loses,
     Mistake::Reorders,
     Mistake::MissesEnd,
@@ -47,6 +55,10 @@ pub(crate) const ALL: [Mistake; 9] = [
     Mistake::TakesAll,
     Mistake::Leaks,
     Mistake::ClosesBoth,
+    Mistake::AcceptsOnce,
+    Mistake::Reaches,
+    Mistake::CutsOff,
+    Mistake::HearsAll,
 ];
 
 #[derive(Clone, Debug)]
@@ -162,41 +174,60 @@ impl AsyncWrite for Stream {
     }
 }
 
+#[derive(Debug)]
+pub(crate) struct Listener {
+    inner: TcpListener,
+    mistake: Mistake,
+    /// Somebody has waited for a connection.
+    waited: bool,
+}
+
 impl Net for Faulty {
     type Stream = Stream;
-    type Listener = (Mistake, TcpListener);
-    type Datagram = UdpSocket;
+    type Listener = Listener;
+    type Datagram = (Mistake, UdpSocket);
 
     async fn listen(&self, addr: SocketAddr) -> io::Result<Self::Listener> {
-        Ok((self.0, TokioNet.listen(addr).await?))
+        Ok(Listener { inner: TokioNet.listen(addr).await?, mistake: self.0, waited: false })
     }
 
-    fn local_addr((_, listener): &Self::Listener) -> io::Result<SocketAddr> {
-        TokioNet::local_addr(listener)
+    fn local_addr(listener: &Self::Listener) -> io::Result<SocketAddr> {
+        TokioNet::local_addr(&listener.inner)
     }
 
-    async fn accept((mistake, listener): &mut Self::Listener) -> io::Result<(Stream, SocketAddr)> {
-        let (stream, from) = TokioNet::accept(listener).await?;
-        Ok((Stream::new(stream, *mistake), from))
+    async fn accept(listener: &mut Self::Listener) -> io::Result<(Stream, SocketAddr)> {
+        if std::mem::replace(&mut listener.waited, true) && listener.mistake == Mistake::AcceptsOnce {
+            return std::future::pending().await;
+        }
+        let (stream, from) = TokioNet::accept(&mut listener.inner).await?;
+        Ok((Stream::new(stream, listener.mistake), from))
     }
 
     async fn connect(&self, addr: SocketAddr) -> io::Result<Stream> {
-        Ok(Stream::new(TokioNet.connect(addr).await?, self.0))
+        let stream = match TokioNet.connect(addr).await {
+            Err(_) if self.0 == Mistake::Reaches => {
+                let somebody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+                TcpStream::connect(somebody.local_addr()?).await?
+            }
+            stream => stream?,
+        };
+        Ok(Stream::new(stream, self.0))
     }
 
     fn interfaces(&self) -> io::Result<Vec<Interface>> {
         TokioNet.interfaces()
     }
 
-    fn datagram(&self, group: Group, interface: &Interface, member: bool) -> io::Result<UdpSocket> {
-        TokioNet.datagram(group, interface, member)
+    fn datagram(&self, group: Group, interface: &Interface, member: bool) -> io::Result<Self::Datagram> {
+        Ok((self.0, TokioNet.datagram(group, interface, member || self.0 == Mistake::HearsAll)?))
     }
 
-    async fn receive(socket: &UdpSocket, into: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        TokioNet::receive(socket, into).await
+    async fn receive((mistake, socket): &Self::Datagram, into: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let (count, from) = TokioNet::receive(socket, into).await?;
+        Ok((if *mistake == Mistake::CutsOff { count.min(100) } else { count }, from))
     }
 
-    async fn send(socket: &UdpSocket, packet: &[u8], to: SocketAddr) -> io::Result<()> {
+    async fn send((_, socket): &Self::Datagram, packet: &[u8], to: SocketAddr) -> io::Result<()> {
         TokioNet::send(socket, packet, to).await
     }
 }

@@ -1,5 +1,6 @@
 //! One suite for the network part of a driver, and every network that passes it:
-//! tokio's, turmoil's, async-std's, and one of plain threads. Networks with a
+//! tokio's, turmoil's, async-std's, and one of plain threads, connections and
+//! datagrams. Networks with a
 //! mistake each show that the suite can fail.
 //!
 //! The near end is looked at; the far end is a scripted host. Nothing is timed:
@@ -192,5 +193,8 @@ const fn caught_by(mistake: Mistake) -> &'static [Case] {
         Mistake::Impatient => &[Case::Silent],
         Mistake::Blocks | Mistake::TakesAll => &[Case::Backpressure],
         Mistake::Leaks => &[Case::Dropped],
+        Mistake::AcceptsOnce => &[Case::AcceptAgain],
+        Mistake::Reaches => &[Case::Refused],
+        Mistake::CutsOff | Mistake::HearsAll => &[Case::Datagrams],
     }
 }

@@ -1,8 +1,12 @@
 //! The scripted host at the far end: it does what its script says, and says what
 //! was otherwise.
 
-use std::net::SocketAddr;
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+};
 
+use circuit_core::discovery::{Group, Interface};
 use circuit_tokio::Net;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
@@ -31,6 +35,29 @@ pub(crate) enum Act {
     /// Drops the connection. If there is something in it that was not read, it
     /// is reset by that.
     Drop,
+    /// Becomes a member of the group.
+    Join,
+    /// Sends back the next datagram that the group is sent.
+    Echo,
+    /// Sends the group so many bytes of the pattern.
+    Shout(usize),
+}
+
+/// The group of a listener.
+pub(crate) fn group_of(listener: SocketAddr) -> Result<Group, String> {
+    let addr = SocketAddr::new(Ipv4Addr::new(239, 11, 22, 33).into(), listener.port());
+    Group::new(addr).map_err(|error| error.to_string())
+}
+
+/// Where hosts of this machine hear each other, and where else there is only one.
+pub(crate) fn interface<N: Net>(net: &N) -> io::Result<Interface> {
+    let all = net.interfaces()?;
+    let usable = || all.iter().filter(|each| each.up && each.addr.is_ipv4());
+    usable()
+        .find(|each| each.loopback)
+        .or_else(|| usable().next())
+        .copied()
+        .ok_or_else(|| io::Error::other("there is no interface"))
 }
 
 /// The byte at a place of what is sent.
@@ -71,8 +98,10 @@ pub(crate) async fn play<N: Net>(
 ) -> Result<(), String> {
     let mut held: Option<N::Stream> = None;
     let mut others = Vec::new();
+    let group = group_of(N::local_addr(&listener).map_err(|error| error.to_string())?)?;
+    let mut member = None;
     for act in script {
-        let failed = |error: std::io::Error| format!("{act:?}: {error}");
+        let failed = |error: io::Error| format!("{act:?}: {error}");
         match act {
             Act::Accept => held = Some(N::accept(&mut listener).await.map_err(failed)?.0),
             Act::Also => others.push(N::accept(&mut listener).await.map_err(failed)?.0),
@@ -90,6 +119,21 @@ pub(crate) async fn play<N: Net>(
                 Ok(0) | Err(_) => {}
                 Ok(_) => return Err("more came than should".to_owned()),
             },
+            Act::Join => {
+                let interface = interface(&net).map_err(failed)?;
+                member = Some(net.datagram(group, &interface, true).map_err(failed)?);
+            }
+            Act::Echo => {
+                let member = member.as_ref().ok_or("the script has no group")?;
+                let mut space = [0; 2_000];
+                let (count, from) = N::receive(member, &mut space).await.map_err(failed)?;
+                N::send(member, &space[..count], from).await.map_err(failed)?;
+            }
+            Act::Shout(count) => {
+                let interface = interface(&net).map_err(failed)?;
+                let socket = net.datagram(group, &interface, false).map_err(failed)?;
+                N::send(&socket, &pattern(0, count), group.addr()).await.map_err(failed)?;
+            }
             Act::Finish => stream(&mut held)?.shutdown().await.map_err(failed)?,
         }
     }

@@ -15,7 +15,7 @@ use tokio::{
     sync::mpsc::UnboundedSender,
 };
 
-use crate::script::{Act, expect, pattern};
+use crate::script::{Act, expect, group_of, interface, pattern};
 
 /// What goes both ways where all of it is to arrive.
 const MUCH: usize = 1 << 20;
@@ -51,9 +51,12 @@ pub(crate) enum Case {
     /// Where nobody listens, nobody is reached; and a place that was given up is
     /// free again.
     Refused,
+    /// A group's members hear what it is sent, who is none hears what it is sent
+    /// itself, and what is too long is cut off.
+    Datagrams,
 }
 
-pub(crate) const ALL: [Case; 10] = [
+pub(crate) const ALL: [Case; 11] = [
     Case::Dialled,
     Case::Accepted,
     Case::HalfClosed,
@@ -64,6 +67,7 @@ pub(crate) const ALL: [Case; 10] = [
     Case::Dropped,
     Case::AcceptAgain,
     Case::Refused,
+    Case::Datagrams,
 ];
 
 pub(crate) type Breathe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
@@ -100,6 +104,9 @@ impl Case {
             Self::Dropped => [Act::Accept, Act::Send(10), Act::ExpectEnd].repeat(MANY),
             Self::AcceptAgain => vec![Act::Dial, Act::Send(1_000), Act::Expect(1_000), Act::ExpectEnd],
             Self::Refused => vec![Act::Dial, Act::ExpectEnd],
+            Self::Datagrams => {
+                vec![Act::Accept, Act::Join, Act::Send(10), Act::Echo, Act::Await, Act::Shout(700), Act::ExpectEnd]
+            }
         }
     }
 
@@ -124,6 +131,7 @@ impl Case {
             Self::Dropped => near.dropped().await,
             Self::AcceptAgain => near.accept_again().await,
             Self::Refused => near.refused().await,
+            Self::Datagrams => near.datagrams().await,
         }
     }
 }
@@ -274,6 +282,40 @@ impl<N: Net> Near<N> {
         expect(&mut stream, 1_000).await?;
         stream.write_all(&pattern(0, 1_000)).await.map_err(|error| words(&error))?;
         stream.shutdown().await.map_err(|error| words(&error))
+    }
+
+    async fn datagrams(self) -> Result<(), String> {
+        // What it says first is that the far end is a member.
+        let mut stream = self.dial().await?;
+        expect(&mut stream, 10).await?;
+        let group = group_of(self.far)?;
+        let interface = interface(&self.net).map_err(|error| words(&error))?;
+        let open = |member| self.net.datagram(group, &interface, member).map_err(|error| words(&error));
+        let (asking, listening) = (open(false)?, open(true)?);
+        N::send(&asking, &pattern(0, 500), group.addr()).await.map_err(|error| words(&error))?;
+        let mut space = [0; 2_000];
+        let (count, from) = N::receive(&asking, &mut space).await.map_err(|error| words(&error))?;
+        if space[..count] != pattern(0, 500) || from.port() != group.addr().port() {
+            return Err(format!("{count} bytes came back, from {from}"));
+        }
+        let mut also = pin!(N::receive(&asking, &mut space));
+        self.tell(None);
+        let mut small = [0; 600];
+        loop {
+            let (count, _) = N::receive(&listening, &mut small).await.map_err(|error| words(&error))?;
+            match count {
+                500 => {} // its own question, which it may hear as well
+                600 if small[..] == pattern(0, 600) => break,
+                _ => return Err(format!("of 700 bytes {count} came")),
+            }
+        }
+        for _ in 0..PATIENCE {
+            if once(&mut also).await.is_ready() {
+                return Err("who is no member heard what the group was sent".to_owned());
+            }
+            (self.breathe)().await;
+        }
+        Ok(())
     }
 
     async fn refused(self) -> Result<(), String> {

@@ -4,7 +4,7 @@
 use std::{
     collections::VecDeque,
     io::{self, Read, Write},
-    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
     pin::Pin,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -13,6 +13,7 @@ use std::{
 
 use circuit_core::discovery::{Group, Interface};
 use circuit_tokio::{Net, TokioNet};
+use socket2::{Domain, Socket, Type};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::{mpsc, oneshot},
@@ -250,8 +251,8 @@ impl Net for ThreadsNet {
         TokioNet.interfaces()
     }
 
-    fn datagram(&self, group: Group, _: &Interface, member: bool) -> io::Result<Self::Datagram> {
-        datagram(group, member).map(Arc::new)
+    fn datagram(&self, group: Group, interface: &Interface, member: bool) -> io::Result<Self::Datagram> {
+        datagram(group, interface, member).map(Arc::new)
     }
 
     async fn receive(socket: &Self::Datagram, into: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
@@ -272,12 +273,19 @@ impl Net for ThreadsNet {
     }
 }
 
-/// A socket of a group, on whatever interface the system chooses.
-pub(crate) fn datagram(group: Group, member: bool) -> io::Result<UdpSocket> {
-    let port = if member { group.addr().port() } else { 0 };
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))?;
-    if let (true, SocketAddr::V4(group)) = (member, group.addr()) {
-        socket.join_multicast_v4(group.ip(), &Ipv4Addr::UNSPECIFIED)?;
+/// A socket of a group, for a family of addresses that all have.
+pub(crate) fn datagram(group: Group, interface: &Interface, member: bool) -> io::Result<UdpSocket> {
+    let (SocketAddr::V4(to), IpAddr::V4(from)) = (group.addr(), interface.addr) else {
+        return Err(io::ErrorKind::Unsupported.into());
+    };
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+    socket.set_multicast_if_v4(&from)?;
+    if member {
+        socket.set_reuse_address(true)?;
+        socket.bind(&group.addr().into())?;
+        socket.join_multicast_v4(to.ip(), &from)?;
+    } else {
+        socket.bind(&SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0).into())?;
     }
-    Ok(socket)
+    Ok(socket.into())
 }
