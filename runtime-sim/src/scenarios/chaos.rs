@@ -18,7 +18,7 @@ use super::{
 use crate::{
     App, ClientIndex, Figure, Oracle, Report, Seeds, ServerIndex, Settings, Sim, World,
     faults::{ALWAYS, Fault, Hosts, Plan},
-    work::{Anchors, Audience, Processes, Selects, Work},
+    work::{Anchors, Audience, Names, Processes, Selects, Work},
 };
 
 const READY: u64 = 12;
@@ -27,13 +27,14 @@ const STOP: u64 = 42;
 /// Whoever came back too often is in again by then.
 const DAMPED: Duration = Duration::from_secs(330);
 /// Clients on channels, of which the last only drains; on anchors; with
-/// processes; with selects; and some that subscribe.
+/// processes; with selects; some that subscribe; and some with name servers.
 const CHANNELS: usize = 4;
 const ANCHORS: usize = CHANNELS + 3;
 const PROCESSES: usize = ANCHORS + 2;
 const SELECTS: usize = PROCESSES + 3;
 const AUDIENCE: usize = SELECTS + 3;
-const CLIENTS: usize = AUDIENCE;
+const NAMES: usize = AUDIENCE + 2;
+const CLIENTS: usize = NAMES;
 
 /// What can go wrong, by name.
 const KINDS: &[&str] = &[
@@ -168,6 +169,7 @@ impl Chaos {
                 Box::new(Processes::new(ANCHORS..PROCESSES)),
                 Box::new(Selects::new(PROCESSES..SELECTS)),
                 Box::new(Audience::new(SELECTS..AUDIENCE)),
+                Box::new(Names::new(AUDIENCE..NAMES)),
             ],
             oracle: Oracle::new(servers, plan, servers),
         }
