@@ -4,6 +4,8 @@
 //! - `/bin/yes COUNT CODE` writes [`pattern`] for so many bytes, and ends with
 //!   that code;
 //! - `/bin/sleep MILLISECONDS` ends with 0 after so long;
+//! - `/bin/dig PORT NAME` asks the name server at that port of the machine, and
+//!   writes the addresses of the name, a line each, or that nobody answers;
 //! - nothing else can be started ([`NO_SUCH_FILE`]), and nothing whose output is
 //!   to be on disk: there is none.
 //!
@@ -16,7 +18,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use circuit_core::{
     Error, ErrorKind, Instant,
-    dns::Zone,
+    dns::{Name, Over, Zone},
     effect::{Effect, EffectEvent, Names, NamesEvent, ProcessEvent},
     elements::ElementId,
     wire::op::{How, OutputSpec, Stdio},
@@ -69,9 +71,20 @@ struct Script {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Cat,
-    Yes { left: u64, written: u64, code: i32 },
-    Sleep { until: Instant },
+    Yes {
+        left: u64,
+        written: u64,
+        code: i32,
+    },
+    Sleep {
+        until: Instant,
+    },
+    /// All that it writes is known.
+    Dig,
 }
+
+/// What `/bin/dig` writes where there is no name server.
+pub const NOBODY: &str = "nobody\n";
 
 impl Scripts {
     /// Does what a node wants: what comes of it, in order.
@@ -133,7 +146,11 @@ impl Scripts {
             return Err(TOO_MANY);
         }
         let kind = kind_of(path, args, now).ok_or(NO_SUCH_FILE)?;
-        self.running.insert(id, Script::new(kind, contained));
+        let mut script = Script::new(kind, contained);
+        if kind == Kind::Dig {
+            script.pending.extend(self.dig(args).unwrap_or_else(|| NOBODY.to_owned()).into_bytes());
+        }
+        self.running.insert(id, script);
         Ok(id.0 as u32)
     }
 
@@ -168,6 +185,36 @@ impl Scripts {
     /// The name servers that are served, and their records.
     pub fn served(&self) -> impl Iterator<Item = (SocketAddr, &Zone)> {
         self.served.values().map(|(addr, zone)| (*addr, &**zone))
+    }
+
+    /// What the name server at a port says of a name, if there is one.
+    fn dig(&self, args: &[String]) -> Option<String> {
+        let port: u16 = args.first()?.parse().ok()?;
+        let name: Name = args.get(1)?.parse().ok()?;
+        let (_, zone) = self.served().find(|(addr, _)| addr.port() == port)?;
+        // One question, of class IN, for addresses.
+        let question = [name.as_wire(), &[0, 1, 0, 1]].concat();
+        let query = [&[0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0][..], &question].concat();
+        let mut reply = Vec::new();
+        if !zone.reply(&query, Over::Udp, &mut reply) {
+            return None;
+        }
+        let count = u16::from_be_bytes(*reply.get(6..)?.first_chunk()?);
+        let mut rest = reply.get(query.len()..)?;
+        let mut lines = String::new();
+        for _ in 0..count {
+            // A name ends with an empty label, or with a reference.
+            while let Some(&length) = rest.first().filter(|length| (1..64).contains(*length)) {
+                rest = rest.get(1 + usize::from(length)..)?;
+            }
+            rest = rest.get(if *rest.first()? == 0 { 1 } else { 2 }..)?;
+            let (fixed, after) = rest.split_first_chunk::<10>()?;
+            let data = after.get(..usize::from(u16::from_be_bytes([fixed[8], fixed[9]])))?;
+            rest = &after[data.len()..];
+            let addr = std::net::Ipv4Addr::from(*data.first_chunk()?);
+            lines += &format!("{addr}\n");
+        }
+        Some(lines)
     }
 
     /// When something is due.
@@ -293,7 +340,7 @@ impl Script {
                 self.pending.extend_from_slice(&pattern(*written, count as usize));
                 (*left, *written) = (*left - count, *written + count);
             }
-            Kind::Sleep { .. } => {}
+            Kind::Sleep { .. } | Kind::Dig => {}
         }
     }
 
@@ -303,6 +350,7 @@ impl Script {
             Kind::Cat => self.input_ends && self.input.is_empty(),
             Kind::Yes { left, .. } => left == 0,
             Kind::Sleep { until } => until <= now,
+            Kind::Dig => true,
         };
         done && self.pending.is_empty() && !self.stopped
     }
@@ -310,7 +358,7 @@ impl Script {
     const fn code(&self) -> i32 {
         match self.kind {
             Kind::Yes { code, .. } => code,
-            Kind::Cat | Kind::Sleep { .. } => 0,
+            Kind::Cat | Kind::Sleep { .. } | Kind::Dig => 0,
         }
     }
 }
@@ -321,6 +369,7 @@ fn kind_of(path: &str, args: &[String], now: Instant) -> Option<Kind> {
         "/bin/cat" => Some(Kind::Cat),
         "/bin/yes" => Some(Kind::Yes { left: number(0), written: 0, code: number(1) as i32 }),
         "/bin/sleep" => Some(Kind::Sleep { until: now + Duration::from_millis(number(0)) }),
+        "/bin/dig" => Some(Kind::Dig),
         _ => None,
     }
 }
@@ -404,6 +453,14 @@ mod tests {
         assert_eq!(events(scripts.perform(Instant::ZERO, Effect::Inspect { id: ID })).1, inspected);
     }
 
+    /// What a program hears of a name from the first name server.
+    fn dug(scripts: &mut Scripts) -> Vec<u8> {
+        let args = vec![FIRST_PORT.to_string(), "a.B.".to_owned()];
+        let spec = Box::new(ProcSpec { path: "/bin/dig".to_owned(), args, ..ProcSpec::default() });
+        scripts.perform(Instant::ZERO, Effect::Spawn { id: ElementId(9), spec });
+        events(scripts.perform(Instant::ZERO, Effect::Read { id: ElementId(9), of: Stdio::Out, until: 99 })).0
+    }
+
     #[test]
     fn a_port_is_one_name_servers_alone_until_it_is_closed() {
         let mut scripts = Scripts::default();
@@ -416,7 +473,16 @@ mod tests {
         assert_eq!(serve(1, 0), said(1, NamesEvent::Serving(first)));
         assert_eq!(serve(2, FIRST_PORT), said(2, NamesEvent::Failed { errno: IN_USE }));
         assert_eq!(scripts.served().map(|(addr, _)| addr).collect::<Vec<_>>(), [first]);
+        assert_eq!(dug(&mut scripts), b"");
+        let mut zone = Zone::default();
+        for text in ["a.b. IN A 10.0.0.1", "A.b. IN A 10.0.0.2", "c.b. IN A 10.0.0.3"] {
+            zone.set(text.parse().expect("a record")).expect("there is room");
+        }
+        let what = Names::Answer(Arc::new(zone));
+        assert_eq!(scripts.perform(Instant::ZERO, Effect::Names { id: ElementId(1), what }), []);
+        assert_eq!(dug(&mut scripts), b"10.0.0.1\n10.0.0.2\n");
         assert_eq!(scripts.perform(Instant::ZERO, Effect::Names { id: ElementId(1), what: Names::Close }), []);
+        assert_eq!(dug(&mut scripts), NOBODY.as_bytes());
         assert_eq!(scripts.served().count(), 0);
     }
 }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     App, ClientIndex, Figure, Oracle, Report, Seeds, ServerIndex, Settings, Sim, World,
     faults::{ALWAYS, Fault, Hosts, Plan},
-    work::{Anchors, Processes, Selects, Watcher, Work},
+    work::{Anchors, Audience, Names, Processes, Selects, Work},
 };
 
 const READY: u64 = 12;
@@ -27,12 +27,14 @@ const STOP: u64 = 42;
 /// Whoever came back too often is in again by then.
 const DAMPED: Duration = Duration::from_secs(330);
 /// Clients on channels, of which the last only drains; on anchors; with
-/// processes; with selects; and one that subscribes.
+/// processes; with selects; some that subscribe; and some with name servers.
 const CHANNELS: usize = 4;
 const ANCHORS: usize = CHANNELS + 3;
 const PROCESSES: usize = ANCHORS + 2;
 const SELECTS: usize = PROCESSES + 3;
-const CLIENTS: usize = SELECTS + 1;
+const AUDIENCE: usize = SELECTS + 3;
+const NAMES: usize = AUDIENCE + 2;
+const CLIENTS: usize = NAMES;
 
 /// What can go wrong, by name.
 const KINDS: &[&str] = &[
@@ -155,8 +157,6 @@ fn faults(rng: &mut Rng, kind: &str, servers: usize) -> Mishap {
 struct Chaos {
     channels: Channels,
     works: Vec<Box<dyn Work>>,
-    /// The client after all others.
-    watcher: Watcher,
     oracle: Oracle,
 }
 
@@ -168,13 +168,14 @@ impl Chaos {
                 Box::new(Anchors::new(CHANNELS..ANCHORS)),
                 Box::new(Processes::new(ANCHORS..PROCESSES)),
                 Box::new(Selects::new(PROCESSES..SELECTS)),
+                Box::new(Audience::new(SELECTS..AUDIENCE)),
+                Box::new(Names::new(AUDIENCE..NAMES)),
             ],
-            watcher: Watcher::default(),
             oracle: Oracle::new(servers, plan, servers),
         }
     }
 
-    /// The work of a client, if it is not with channels or a subscription.
+    /// The work of a client, if it is not with channels.
     fn work(&mut self, client: ClientIndex) -> Option<&mut Box<dyn Work>> {
         self.works.iter_mut().find(|work| work.clients().contains(&client))
     }
@@ -193,15 +194,12 @@ impl Chaos {
     fn balance(&self, sim: &mut Sim) {
         self.channels.balance(sim);
         self.works.iter().for_each(|work| work.balance(sim));
-        if let Some(fault) = self.watcher.compare(sim, &self.oracle) {
-            sim.fail(fault);
-        }
+        self.works.iter().for_each(|work| work.compare(sim, &self.oracle));
     }
 
     fn figures(&self) -> Vec<Figure> {
         let works = self.works.iter().flat_map(|work| work.figures());
-        let heard = Figure::count("events that a subscriber received", self.watcher.heard());
-        works.chain([heard]).chain(self.oracle.figures()).collect()
+        works.chain(self.oracle.figures()).collect()
     }
 }
 
@@ -216,13 +214,11 @@ impl App for Chaos {
             sim.client(client, |client, now| client.learn(now, targets));
         }
         self.works.iter_mut().for_each(|work| work.start(sim));
-        self.watcher.start(sim, SELECTS);
     }
 
     fn event(&mut self, sim: &mut Sim, client: ClientIndex, event: Event) {
         match client {
             ..CHANNELS => self.channels.event(sim, client, event),
-            SELECTS => self.watcher.event(sim, client, event),
             _ => self.work(client).into_iter().for_each(|work| work.event(sim, client, event.clone())),
         }
     }
@@ -237,7 +233,6 @@ impl App for Chaos {
     fn replaced(&mut self, sim: &mut Sim, client: ClientIndex) {
         match client {
             ..CHANNELS => self.channels.replaced(sim, client),
-            SELECTS => self.watcher.lost(),
             _ => self.work(client).into_iter().for_each(|work| work.replaced(sim, client)),
         }
     }

@@ -11,7 +11,7 @@ use circuit_core::{
 
 use super::{ACT, Work, any_server};
 use crate::{
-    ClientIndex, Figure, ServerIndex, Sim,
+    Bar, ClientIndex, Figure, ServerIndex, Sim,
     linear::{self, Act, History, Outcome},
 };
 
@@ -86,11 +86,10 @@ impl Anchors {
                 call.unknown = true;
                 *self.answers.entry("Unknown".to_owned()).or_default() += 1;
                 // Half of them want to know.
-                if !self.stopped && sim.rng().chance(1, 2) {
-                    let client = call.client;
-                    if !sim.client(client, |client, now| client.ask_again(now, id)) {
-                        self.open.remove(&id);
-                    }
+                let (client, place) = (call.client, call.place);
+                let asks = !self.stopped && sim.rng().chance(1, 2);
+                if !asks || !sim.client(client, |client, now| client.ask_again(now, id)) {
+                    self.give_up(sim, id, place);
                 }
                 return;
             }
@@ -101,6 +100,12 @@ impl Anchors {
         let place = call.place;
         self.open.remove(&id);
         self.histories.entry(place).or_default().push(sim.now(), event);
+    }
+
+    /// Nobody will know what came of a call.
+    fn give_up(&mut self, sim: &Sim, id: CallId, place: Place) {
+        self.open.remove(&id);
+        self.histories.entry(place).or_default().push(sim.now(), linear::Event::GivenUp(id));
     }
 }
 
@@ -159,8 +164,9 @@ impl Work for Anchors {
     }
 
     fn replaced(&mut self, sim: &mut Sim, client: ClientIndex) {
-        // Nobody will know what came of these.
-        self.open.retain(|_, call| call.client != client);
+        let lost = self.open.iter().filter(|(_, call)| call.client == client);
+        let lost: Vec<(CallId, Place)> = lost.map(|(&id, call)| (id, call.place)).collect();
+        lost.into_iter().for_each(|(id, place)| self.give_up(sim, id, place));
         sim.wake_after(client, Duration::from_millis(100), ACT);
     }
 
@@ -190,8 +196,11 @@ impl Work for Anchors {
     }
 
     fn figures(&self) -> Vec<Figure> {
-        let undecided = self.histories.values().filter(|history| history.check().is_none()).count();
+        let decided = self.histories.values().filter(|history| history.check().is_some()).count();
+        let all = self.histories.len();
+        let share = if all == 0 { 1.0 } else { decided as f64 / all as f64 };
         let answers = self.answers.iter().map(|(what, count)| Figure::count(format!("anchors: {what}"), *count));
-        answers.chain([Figure::count("anchors with too much unknown", undecided as u64)]).collect()
+        let decided = Figure::new("histories of anchors that can be decided", share, Bar::MeanAtLeast(0.95));
+        answers.chain([decided]).collect()
     }
 }

@@ -6,7 +6,9 @@
 //! must agree with a model.
 
 mod anchors;
+mod audience;
 mod job;
+mod names;
 mod processes;
 mod selects;
 mod watcher;
@@ -15,9 +17,11 @@ use std::ops::Range;
 
 use circuit_core::client::Event;
 
-use crate::{ClientIndex, Figure, ServerIndex, Sim};
+use crate::{ClientIndex, Figure, Oracle, ServerIndex, Sim};
 pub(crate) use anchors::{Anchors, is_no_fault};
+pub(crate) use audience::Audience;
 pub(crate) use job::{Job, Kind, Step, TERM};
+pub(crate) use names::Names;
 pub(crate) use processes::Processes;
 pub(crate) use selects::Selects;
 pub(crate) use watcher::Watcher;
@@ -45,6 +49,8 @@ pub(crate) trait Work {
     fn drain(&mut self, _: &mut Sim) {}
     /// Everything was answered, and all of it agrees.
     fn balance(&self, sim: &mut Sim);
+    /// What was heard agrees with what somebody knows who saw everything.
+    fn compare(&self, _: &mut Sim, _: &Oracle) {}
     /// What was counted.
     fn figures(&self) -> Vec<Figure>;
 }
