@@ -43,6 +43,8 @@ pub(super) struct Seen {
     pub(super) received: BTreeMap<CallId, Vec<u8>>,
     /// What each server saw of each, by its id, if that is counted.
     seen: Option<HashMap<(ServerIndex, ServerId), Sights>>,
+    /// When each server last started.
+    pub(super) began: BTreeMap<ServerIndex, Instant>,
     /// When the incarnations that were killed were.
     died: BTreeMap<(ServerId, u32), Instant>,
     /// How long observers took to see that, all together, and how often they did.
@@ -98,6 +100,7 @@ impl Cluster {
             answered: 0,
             received: BTreeMap::new(),
             seen: None,
+            began: BTreeMap::new(),
             died: BTreeMap::new(),
             noticing: Default::default(),
         };
@@ -186,6 +189,10 @@ impl App for Seen {
             Event::Answer { result: Ok(_), .. } => self.answered += 1,
             _ => {}
         }
+    }
+
+    fn started(&mut self, sim: &mut Sim, server: ServerIndex) {
+        self.began.insert(server, sim.now());
     }
 
     fn crashed(&mut self, sim: &mut Sim, server: ServerIndex) {

@@ -15,6 +15,9 @@ use super::{FOR_GOOD, Options, churn, cluster::Cluster, seconds};
 use crate::{Bar, Figure, Report, ServerIndex, Sim, faults::Fault};
 
 const BEGIN: u64 = 30;
+/// A server that has just started is no part of the overlay for so long: it takes
+/// a second until the first beat of another is due, and is answered.
+const NEW: Duration = Duration::from_secs(2);
 /// By now the servers that all start at once have found each other.
 const READY: u64 = 20;
 
@@ -38,10 +41,10 @@ impl Graph {
         Self(heard.iter().enumerate().map(mutual).collect())
     }
 
-    /// How many parts do not hear of each other.
-    fn components(&self) -> usize {
+    /// How many parts do not hear of each other, of those with one that counts.
+    fn components(&self, counts: impl Fn(usize) -> bool) -> usize {
         let (mut seen, mut count) = (vec![false; self.0.len()], 0);
-        for first in 0..self.0.len() {
+        for first in (0..self.0.len()).filter(|&first| counts(first)) {
             let mut ahead = vec![first];
             count += usize::from(!seen[first]);
             while let Some(one) = ahead.pop() {
@@ -122,7 +125,7 @@ pub(super) fn expander(options: &Options) -> Report {
     let plan = churn::plan(&mut rng, nodes, Duration::from_secs(60), seconds(churn), seconds(over));
     let mut cluster = Cluster::new(options, nodes, &plan);
     let mut audit = |name: &str, from: u64, bar: f64| {
-        let (mut worst, mut parts) = (0.0_f64, 1);
+        let (mut worst, mut parts, mut all) = (0.0_f64, 1, 1);
         for second in 1..=AUDITS {
             cluster.world.run_until(seconds(from + second));
             if cluster.world.has_failed() {
@@ -130,12 +133,18 @@ pub(super) fn expander(options: &Options) -> Report {
             }
             let graph = Graph::of(&cluster.world.sim);
             worst = worst.max(graph.expansion(&mut rng).unwrap_or(f64::INFINITY));
-            parts = parts.max(graph.components());
+            all = all.max(graph.components(|_| true));
+            let Cluster { world, .. } = &cluster;
+            let alive: Vec<_> = (0..nodes).filter(|&server| world.sim.node(server).is_some()).collect();
+            let is_new = |server| world.app.began.get(server).is_none_or(|&at| at + NEW > world.sim.now());
+            parts = parts.max(graph.components(|number| !is_new(&alive[number])));
         }
         let value = format!("second eigenvalue over 2*sqrt(d-1), {name}");
-        let components = format!("components {name}, at most");
         cluster.figures.push(Figure::new(value, worst, Bar::AtMost(bar)));
+        let components = format!("components {name}, at most");
         cluster.figures.push(Figure::new(components, parts as f64, Bar::AtMost(1.0)));
+        let with_new = format!("components {name}, at most, with each that is new and hears nobody yet");
+        cluster.figures.push(Figure::count(with_new, all as u64));
     };
     audit("at rest", READY, 1.05);
     audit("in churn", churn, 1.3);
@@ -178,7 +187,7 @@ pub(super) fn massacre(options: &Options) -> Report {
     let whole = cluster.until(Duration::from_secs(120), |sim| sim.differ().is_none());
     let whole = whole.map(|took| took + Duration::from_secs(10)).filter(|took| *took <= rest + rest);
     cluster.figures.push(Figure::seconds("survivors are one, and see each other", whole, Bar::AtMost(30.0)));
-    let parts = Graph::of(&cluster.world.sim).components();
+    let parts = Graph::of(&cluster.world.sim).components(|_| true);
     cluster.figures.push(Figure::new("components of survivors", parts as f64, Bar::AtMost(1.0)));
     cluster.report()
 }
@@ -192,9 +201,9 @@ mod tests {
         let complete = |from: usize, to: usize| {
             (from..to).map(move |one| (from..to).filter(|&other| other != one).collect::<Vec<_>>())
         };
-        assert_eq!(Graph(complete(0, 11).collect()).components(), 1);
+        assert_eq!(Graph(complete(0, 11).collect()).components(|_| true), 1);
         let two = Graph(complete(0, 11).chain(complete(11, 22)).collect());
-        assert_eq!(two.components(), 2);
+        assert_eq!((two.components(|_| true), two.components(|number| number < 11)), (2, 1));
         let mut rng = Rng::from_number(1);
         let mut second = |graph: &Graph| graph.expansion(&mut rng).map(|value| (value * 6.0 * 100.0).round());
         // All but one of its eigenvalues are -1; of two such graphs two are 10.
