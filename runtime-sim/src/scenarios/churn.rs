@@ -10,8 +10,17 @@ use crate::{
     faults::{Fault, Plan},
 };
 
-const BEGIN: u64 = 20;
+/// Some are killed one by one, to see how long it takes until that is seen.
+const QUIET: u64 = 20;
+const VICTIMS: u64 = 8;
+/// So far apart, in seconds.
+const APART: u64 = 5;
+/// They are back by now, all is quiet again, and the churn begins.
+const BEGIN: u64 = QUIET + (VICTIMS + 4) * APART;
 const LASTING: u64 = 120;
+
+/// By so long after the churn whoever was killed last is back.
+pub(super) const BACK: Duration = Duration::from_secs(2);
 
 /// Every server is killed again and again, after half a mean session to three
 /// halves, and is back within two seconds, under its own name or another.
@@ -32,25 +41,37 @@ pub(super) fn plan(rng: &mut Rng, servers: usize, session: Duration, from: Insta
 
 /// Mean sessions of 60, 30 and 10 s, in worlds of their own.
 pub(super) fn churn(options: &Options) -> Report {
-    let mut figures = Vec::new();
-    for session in [60, 30] {
-        let report = one(options, session);
-        if report.failure.is_some() {
-            return report;
+    let mut report = one(options, 60);
+    for session in [30, 10] {
+        if report.failure.is_none() {
+            report = report.and(one(options, session));
         }
-        figures.extend(report.figures);
     }
-    let mut last = one(options, 10);
-    figures.append(&mut last.figures);
-    Report { figures, ..last }
+    report
+}
+
+/// Some that are killed one by one, and are back long after that was seen.
+fn killed_one_by_one(servers: usize) -> Plan {
+    let back = Duration::from_secs(3 * APART);
+    let one = |number: u64| {
+        // The first stays: others find the circuit through it.
+        let server = (2 * number as usize + 1) * servers / (2 * VICTIMS as usize);
+        (seconds(QUIET + number * APART), Fault::Crash { server, back, same: false })
+    };
+    (0..VICTIMS).map(one).collect()
 }
 
 fn one(options: &Options, session: u64) -> Report {
     let nodes = options.nodes.unwrap_or(200);
     let mut rng = Rng::from_number(options.seed).fork("churn");
     let mean = Duration::from_secs(session);
-    let plan = plan(&mut rng, nodes, mean, seconds(BEGIN), seconds(BEGIN + LASTING));
-    let mut cluster = Cluster::new(options, nodes, &plan);
+    let mut all = killed_one_by_one(nodes);
+    all.extend(plan(&mut rng, nodes, mean, seconds(BEGIN), seconds(BEGIN + LASTING)));
+    let mut cluster = Cluster::new(options, nodes, &all);
+    cluster.world.run_until(seconds(BEGIN));
+    // In churn it would be of the same sessions as what is stale, and their ratio
+    // be one, however long it takes.
+    let detection = cluster.world.app.detection().as_secs_f64();
     cluster.world.run_until(seconds(BEGIN + LASTING / 4));
     let (mut sum, mut count) = (0.0, 0);
     while cluster.now() < seconds(BEGIN + LASTING) && !cluster.world.has_failed() {
@@ -59,12 +80,13 @@ fn one(options: &Options, session: u64) -> Report {
         count += 1;
     }
     let stale = sum / f64::from(count.max(1));
-    let detection = cluster.world.app.detection().as_secs_f64();
-    cluster
-        .figures
-        .push(Figure::count(format!("detection with sessions of {session} s, ms"), (detection * 1e3) as u64));
+    let figure = |when: &str, seconds: f64| Figure::count(format!("detection {when}, ms"), (seconds * 1e3) as u64);
+    let in_churn = cluster.world.app.detection().as_secs_f64();
+    cluster.figures.push(figure("when all is quiet", detection));
+    cluster.figures.push(figure(&format!("with sessions of {session} s"), in_churn));
     let ratio = stale / (detection / mean.as_secs_f64());
     cluster.figures.push(Figure::new(format!("stale over detection / session, {session} s"), ratio, Bar::AtMost(1.2)));
+    cluster.world.run_until(seconds(BEGIN + LASTING) + BACK);
     cluster.until_agreed(Duration::from_secs(600));
     cluster.report()
 }

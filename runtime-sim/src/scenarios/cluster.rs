@@ -1,9 +1,17 @@
 //! Servers without clients, and what they see: what the scenarios about
 //! membership alone have in common.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    mem,
+    time::Duration,
+};
 
-use circuit_core::{Instant, ServerId, client::Event, membership as member};
+use circuit_core::{
+    Instant, ServerId,
+    client::{CallId, Event, Request},
+    membership as member,
+};
 
 use super::Options;
 use crate::{
@@ -12,6 +20,11 @@ use crate::{
 
 /// How often it is looked whether what is waited for has come about.
 const LOOK: Duration = Duration::from_millis(20);
+/// When all is over nothing may happen for so long (P9).
+const STILL: Duration = Duration::from_secs(60);
+/// Or for so long, with more servers than [`MANY`], of which each second is dear.
+const BRIEF: Duration = Duration::from_secs(10);
+const MANY: usize = 5_000;
 
 /// A world of servers.
 pub(super) struct Cluster {
@@ -26,16 +39,44 @@ pub(super) struct Seen {
     pub(super) degree: usize,
     /// How many calls were answered well.
     pub(super) answered: u64,
+    /// What came with the answers.
+    pub(super) received: BTreeMap<CallId, Vec<u8>>,
+    /// What each server saw of each, by its id, if that is counted.
+    seen: Option<HashMap<(ServerIndex, ServerId), Sights>>,
+    /// When each server last started.
+    pub(super) began: BTreeMap<ServerIndex, Instant>,
     /// When the incarnations that were killed were.
     died: BTreeMap<(ServerId, u32), Instant>,
     /// How long observers took to see that, all together, and how often they did.
     noticing: (Duration, u32),
 }
 
+/// What one server saw of another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sights {
+    pub(super) joins: u64,
+    pub(super) leaves: u64,
+    /// When it last saw it leave.
+    pub(super) left: Option<Instant>,
+}
+
 impl Seen {
-    /// How long it takes to see that a server was killed, in the mean.
-    pub(super) fn detection(&self) -> Duration {
-        self.noticing.0 / self.noticing.1.max(1)
+    /// How long it took to see that a server was killed, in the mean, since this
+    /// was last asked.
+    pub(super) fn detection(&mut self) -> Duration {
+        let (sum, count) = mem::take(&mut self.noticing);
+        sum / count.max(1)
+    }
+
+    /// From now on it is counted what each server sees of each.
+    pub(super) fn count_sights(&mut self) {
+        self.seen = Some(HashMap::new());
+    }
+
+    /// What a server saw of another since then.
+    pub(super) fn sights(&self, observer: ServerIndex, subject: ServerId) -> Sights {
+        let seen = self.seen.as_ref().and_then(|seen| seen.get(&(observer, subject)));
+        seen.copied().unwrap_or_default()
     }
 }
 
@@ -57,8 +98,11 @@ impl Cluster {
             oracle: Oracle::new(settings.servers, plan.clone(), 1),
             degree: 0,
             answered: 0,
+            received: BTreeMap::new(),
+            seen: None,
+            began: BTreeMap::new(),
             died: BTreeMap::new(),
-            noticing: (Duration::ZERO, 0),
+            noticing: Default::default(),
         };
         Self { world: World::new(settings, options.seed, &plan, seen), figures: Vec::new() }
     }
@@ -85,10 +129,23 @@ impl Cluster {
         self.world.sim.now()
     }
 
-    /// What came of it, after a check that all is in order at last.
+    /// The first client asks a server.
+    pub(super) fn ask(&mut self, server: ServerIndex, request: Request) -> CallId {
+        let sim = &mut self.world.sim;
+        let (call, host) = (sim.call_id(), sim.server_id(server));
+        sim.client(0, |client, now| client.call(now, call, host, request));
+        call
+    }
+
+    /// What came of it, after a check that all is in order at last, and stays so.
     pub(super) fn report(mut self) -> Report {
         let Self { world, figures } = &mut self;
         world.app.oracle.converged(&mut world.sim, "at the end");
+        let settled = world.app.oracle.count();
+        let still = if world.sim.settings().servers > MANY { BRIEF } else { STILL };
+        world.run_until(world.sim.now() + still);
+        let events = world.app.oracle.count() - settled;
+        figures.push(Figure::none("events after all had settled", events));
         figures.extend(world.app.oracle.figures());
         let mut report = world.report();
         report.figures = self.figures;
@@ -107,6 +164,15 @@ impl Cluster {
 impl App for Seen {
     fn member(&mut self, sim: &mut Sim, server: ServerIndex, life: u32, event: member::Event) {
         self.oracle.event(sim, server, life, event);
+        if let Some(seen) = &mut self.seen {
+            let sights = seen.entry((server, event.id)).or_default();
+            if event.joined {
+                sights.joins += 1;
+            } else {
+                sights.leaves += 1;
+                sights.left = Some(sim.now());
+            }
+        }
         let died = self.died.get(&(event.id, event.epoch.start)).filter(|_| !event.joined);
         if let Some(&died) = died {
             self.noticing.0 += sim.now().since(died);
@@ -114,8 +180,19 @@ impl App for Seen {
         }
     }
 
-    fn event(&mut self, _: &mut Sim, _: ClientIndex, event: Event) {
-        self.answered += u64::from(matches!(event, Event::Answer { result: Ok(_), .. }));
+    fn event(&mut self, sim: &mut Sim, client: ClientIndex, event: Event) {
+        match event {
+            Event::Data { call, bytes, end, .. } => {
+                self.received.entry(call).or_default().extend_from_slice(&bytes);
+                sim.client(client, |client, now| client.consumed(now, call, bytes.len(), end));
+            }
+            Event::Answer { result: Ok(_), .. } => self.answered += 1,
+            _ => {}
+        }
+    }
+
+    fn started(&mut self, sim: &mut Sim, server: ServerIndex) {
+        self.began.insert(server, sim.now());
     }
 
     fn crashed(&mut self, sim: &mut Sim, server: ServerIndex) {

@@ -10,6 +10,9 @@ use crate::{Bar, Figure, Report, ServerIndex, faults::Fault};
 const DIE: u64 = 20;
 /// Within this everybody has dropped the dead.
 const GONE: Bar = Bar::AtMost(8.0);
+/// And nobody drops the first of those that died at once longer than this before
+/// the last: they are one batch.
+const BATCH: Bar = Bar::AtMost(1.0);
 
 /// A server dies, and does not come back.
 fn dies(at: u64, server: ServerIndex) -> (Instant, Fault) {
@@ -20,12 +23,27 @@ fn dies(at: u64, server: ServerIndex) -> (Instant, Fault) {
 pub(super) fn crash(options: &Options) -> Report {
     let nodes = options.nodes.unwrap_or(1_000);
     let dead = (nodes / 100).max(1);
-    let plan = (0..dead).map(|one| dies(DIE, one * nodes / dead)).collect();
+    let victims: Vec<_> = (0..dead).map(|one| one * nodes / dead).collect();
+    let plan = victims.iter().map(|&server| dies(DIE, server)).collect();
     let mut cluster = Cluster::new(options, nodes, &plan);
     cluster.world.run_until(seconds(DIE));
+    cluster.world.app.count_sights();
     let gone = cluster.until_agreed(Duration::from_secs(60));
     cluster.figures.push(Figure::seconds(format!("{dead} dead are gone everywhere"), gone, GONE));
+    let batch = gone.and_then(|_| longest_batch(&cluster, &victims));
+    cluster.figures.push(Figure::seconds("from the first that a server drops to the last, at most", batch, BATCH));
     cluster.report_none_lost()
+}
+
+/// How long it took a server, at most, to see all of these leave that it saw.
+fn longest_batch(cluster: &Cluster, of: &[ServerIndex]) -> Option<Duration> {
+    let Cluster { world, .. } = cluster;
+    let living = (0..world.sim.settings().servers).filter(|&server| world.sim.node(server).is_some());
+    let batch = |observer| {
+        let left = || of.iter().filter_map(|&subject| world.app.sights(observer, world.sim.server_id(subject)).left);
+        Some(left().max()?.since(left().min()?))
+    };
+    living.filter_map(batch).max()
 }
 
 /// The seed that all joined through dies after the boot, and another server

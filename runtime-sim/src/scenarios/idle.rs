@@ -13,20 +13,22 @@ const SMALL: usize = 100;
 
 pub(super) fn run(options: &Options) -> Report {
     let nodes = options.nodes.unwrap_or(1_000);
-    let (small, _) = measured(options, SMALL);
-    let (large, mut cluster) = measured(options, nodes);
-    cluster.figures.push(Figure::new(format!("bytes/s a server, of {SMALL}"), small, Bar::AtMost(271.0)));
-    cluster.figures.push(Figure::new(format!("bytes/s a server, of {nodes}"), large, Bar::AtMost(271.0)));
+    let (small, few) = measured(options, SMALL);
+    let (large, many) = measured(options, nodes);
+    let mut report = few.and(many);
     let apart = (large / small - 1.0).abs();
-    cluster.figures.push(Figure::new("how far these are apart", apart, Bar::AtMost(0.1)));
-    cluster.report_none_lost()
+    report.figures.push(Figure::new("how far these are apart", apart, Bar::AtMost(0.1)));
+    report
 }
 
-fn measured(options: &Options, nodes: usize) -> (f64, Cluster) {
+/// The bytes that a server sends in a second, and what else came of it.
+fn measured(options: &Options, nodes: usize) -> (f64, Report) {
     let mut cluster = Cluster::new(options, nodes, &vec![]);
     cluster.world.run_until(seconds(QUIET));
     let before = cluster.world.sim.sent();
     cluster.world.run_until(seconds(QUIET) + MEASURED);
     let bytes = (cluster.world.sim.sent() - before) as f64;
-    (bytes / MEASURED.as_secs_f64() / nodes as f64, cluster)
+    let rate = bytes / MEASURED.as_secs_f64() / nodes as f64;
+    cluster.figures.push(Figure::new(format!("bytes/s a server, of {nodes}"), rate, Bar::AtMost(271.0)));
+    (rate, cluster.report_none_lost())
 }

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use circuit_core::{Instant, Path, wire::op::Op};
+use circuit_core::{Instant, Path, client::Request, wire::op::Op};
 
 use super::{Options, cluster::Cluster, seconds};
 use crate::{
     Bar, Figure, Report, ServerIndex,
     faults::{ALWAYS, Fault, Hosts, Plan},
-    oracle::Log,
 };
 
 /// By now all servers have found each other, and it begins.
@@ -24,12 +23,17 @@ fn bad(nodes: usize) -> Vec<ServerIndex> {
     (0..bad).map(|one| (2 * one + 1) * nodes / bad / 2).collect()
 }
 
-/// How often the first server, which is well, has seen a server join.
-fn admitted(cluster: &Cluster, subject: ServerIndex) -> u64 {
-    let (sim, oracle) = (&cluster.world.sim, &cluster.world.app.oracle);
-    let events = oracle.log(0, sim.life(0)).map(Log::events).unwrap_or_default();
-    let id = sim.server_id(subject);
-    events.iter().filter(|event| event.joined && event.id == id).count() as u64
+/// How often one that is well saw one that is bad come back, at most, since
+/// sights are counted.
+fn let_in_again(cluster: &Cluster, bad: &[ServerIndex]) -> Figure {
+    let Cluster { world, .. } = cluster;
+    let healthy = (0..world.sim.settings().servers).filter(|server| !bad.contains(server));
+    let of = |observer| {
+        let joins = |&subject: &ServerIndex| world.app.sights(observer, world.sim.server_id(subject)).joins;
+        bad.iter().map(joins).max().unwrap_or_default()
+    };
+    let most = healthy.map(of).max().unwrap_or_default();
+    Figure::count("times that one was let in again by one server, at most", most)
 }
 
 /// Some lose all that comes to them, for 20 s, again and again.
@@ -47,9 +51,8 @@ pub(super) fn flipflop(options: &Options) -> Report {
     let out = until_out(&mut cluster, &bad);
     cluster.figures.push(Figure::seconds("all are out", out, Bar::AtMost(OUT.as_secs_f64())));
     cluster.world.run_until(seconds(BEGIN + LOOK));
-    let most = bad.iter().map(|&server| admitted(&cluster, server)).max();
-    let again = most.unwrap_or(1).saturating_sub(1);
-    cluster.figures.push(Figure::new("times that one was let in again", again as f64, Bar::AtMost(1.0)));
+    let again = Figure { bar: Some(Bar::AtMost(1.0)), ..let_in_again(&cluster, &bad) };
+    cluster.figures.push(again);
     healthy_stayed(cluster, &bad)
 }
 
@@ -71,17 +74,17 @@ pub(super) fn lossy(options: &Options) -> Report {
     let mut cluster = Cluster::new(options, nodes, &plan);
     let out = until_out(&mut cluster, &bad);
     cluster.figures.push(Figure::seconds("all are out", out, Bar::AtMost(OUT.as_secs_f64())));
-    let all = |cluster: &Cluster| bad.iter().map(|&server| admitted(cluster, server)).sum::<u64>();
-    let before = all(&cluster);
     cluster.world.run_until(seconds(BEGIN + LOOK));
-    let again = all(&cluster) - before;
-    cluster.figures.push(Figure::none("times that one was let in again", again));
+    let again = Figure { bar: Some(Bar::AtMost(0.0)), ..let_in_again(&cluster, &bad) };
+    cluster.figures.push(again);
     healthy_stayed(cluster, &bad)
 }
 
-/// Until no healthy server sees a bad one.
+/// Until no healthy server sees a bad one. What they see of each other is
+/// counted from the beginning on.
 fn until_out(cluster: &mut Cluster, bad: &[ServerIndex]) -> Option<Duration> {
     cluster.world.run_until(seconds(BEGIN));
+    cluster.world.app.count_sights();
     cluster.until(3 * OUT, |sim| {
         let ids: Vec<_> = bad.iter().map(|&server| sim.server_id(server)).collect();
         let healthy = (0..sim.settings().servers).filter(|server| !bad.contains(server));
@@ -129,14 +132,22 @@ pub(super) fn blackhole(options: &Options) -> Report {
     let mut cluster = Cluster::with(options, settings, &plan);
     cluster.world.run_until(seconds(BEGIN));
     let before = cluster.world.app.oracle.count();
-    let mut asked = 0;
+    let path = || Path::root().join("messages").unwrap_or_default();
+    cluster.ask(1, Op::MakeChan { path: path(), cap: 0 }.into());
+    let (mut asked, mut messages) = (1, Vec::new());
     while cluster.now() < seconds(BEGIN + LOOK) && !cluster.world.has_failed() {
-        let sim = &mut cluster.world.sim;
-        let (call, host) = (sim.call_id(), sim.server_id(1));
-        sim.client(0, |client, now| client.call(now, call, host, Op::Peek(Path::root()).into()));
-        asked += 1;
+        cluster.ask(1, Op::Peek(Path::root()).into());
+        let text = format!("message {asked}");
+        let send = Op::Send { path: path(), try_only: false };
+        cluster.ask(1, Request { input: Some(text.clone().into()), ..send.into() });
+        messages.push((cluster.ask(1, Op::Recv { path: path(), try_only: false }.into()), text));
+        asked += 3;
         cluster.world.run_until(cluster.now() + EVERY);
     }
+    let received = &cluster.world.app.received;
+    let lost = messages.iter().filter(|(call, text)| received.get(call).is_none_or(|got| got != text.as_bytes()));
+    let lost = Figure::none("messages that were not received as they were sent", lost.count() as u64);
+    cluster.figures.push(lost);
     let (right, open) = (cluster.world.app.answered, cluster.world.sim.open_calls(0) as u64);
     let events = cluster.world.app.oracle.count() - before;
     cluster.figures.push(Figure::count("calls to a server that cannot be reached directly", asked));
