@@ -7,6 +7,9 @@
 //! held for down. A connection that broke is made again at once: if nobody
 //! listens any more there is no need to wait.
 
+#[cfg(test)]
+mod tests;
+
 use alloc::{
     collections::{BTreeSet, btree_map::Entry},
     vec::Vec,
@@ -27,6 +30,9 @@ const FEW_EDGES: usize = 2;
 const MANY_EDGES: usize = 10;
 /// A beat is up to one in so many parts later, another time each.
 const JITTER: u32 = 5;
+/// Who hears nobody for this long asks the one that is due next: edges that began
+/// together would be quiet together, and who is cut off would not know.
+const QUIET: Duration = Duration::from_secs(2);
 /// When an unanswered beat is repeated, and the other observers are asked.
 const RETRY: Duration = Duration::from_millis(750);
 /// The same for a server that was never heard yet: connections take longer.
@@ -96,6 +102,11 @@ impl Edge {
 
     pub(super) const fn is_down(&self) -> bool {
         self.down
+    }
+
+    /// Whether it gives no sign, for longer than a connection takes.
+    pub(super) fn is_in_doubt(&self, now: Instant) -> bool {
+        self.down || self.awaiting.is_some_and(|since| since + FIRST_SIGN <= now)
     }
 
     const fn confirm(&mut self) {
@@ -203,6 +214,7 @@ impl Membership {
     /// A server beats.
     pub(super) fn beat(&mut self, now: Instant, from: ServerId, beat: Beat) {
         self.confront(from);
+        self.heard = now;
         let Some(peer) = self.peers.get_mut(&from) else {
             return;
         };
@@ -312,21 +324,38 @@ impl Membership {
         None
     }
 
+    /// When somebody has to be heard.
+    pub(super) fn quiet_until(&self) -> Option<Instant> {
+        (!self.edges.is_empty()).then(|| self.heard + QUIET)
+    }
+
+    fn break_silence(&mut self, now: Instant) {
+        if self.quiet_until().is_none_or(|until| now < until) {
+            return;
+        }
+        self.heard = now;
+        let quiet = self.edges.iter().filter(|(_, edge)| edge.awaiting.is_none());
+        if let Some((&id, _)) = quiet.min_by_key(|(_, edge)| edge.next) {
+            self.schedule(id, now);
+        }
+    }
+
     pub(super) fn check_edges(&mut self, now: Instant) {
+        self.break_silence(now);
         let mut due = BTreeSet::new();
         while self.edges_due().is_some_and(|at| at <= now) {
             due.extend(self.beats.pop().map(|Reverse((_, id))| id));
         }
-        let mut lost = false;
+        let mut worse = false;
         for id in due {
-            lost |= self.check_edge(now, id);
+            worse |= self.check_edge(now, id);
         }
-        if lost {
+        if worse {
             self.look_around(now);
         }
     }
 
-    /// An observed server is due: whether it is lost by that.
+    /// An observed server is due: whether it came in doubt, or is lost, by that.
     fn check_edge(&mut self, now: Instant, id: ServerId) -> bool {
         let (linked, retry) = (self.peers.contains_key(&id), retry(self.edges.len()));
         let Some(edge) = self.edges.get_mut(&id) else {
@@ -335,6 +364,8 @@ impl Membership {
         let silent = edge.awaiting.map_or(Duration::ZERO, |since| now.since(since));
         let lost = !edge.down && (silent >= SILENCE || !linked && edge.refused && silent >= REDIAL);
         let doubted = silent >= if edge.known { RETRY } else { FIRST_SIGN };
+        let alarming = doubted && edge.known && !edge.down;
+        let worse = lost || !edge.down && (FIRST_SIGN..FIRST_SIGN + RETRY).contains(&silent);
         edge.down |= lost;
         let next = now + if edge.down { retry } else { RETRY };
         self.schedule(id, next);
@@ -348,7 +379,26 @@ impl Membership {
         if lost || doubted {
             self.changed_mind(now, id);
         }
-        lost
+        if lost {
+            self.cannot_ask(now, id);
+        }
+        if alarming {
+            self.alarm(now);
+        }
+        worse
+    }
+
+    /// Somebody gives no sign: if this server is cut off from many, it is not to
+    /// find that out from one quiet edge after the other.
+    fn alarm(&mut self, now: Instant) {
+        if self.alarmed.is_some_and(|at| now < at + SILENCE) {
+            return;
+        }
+        self.alarmed = Some(now);
+        let quiet = self.edges.iter().filter(|(_, edge)| edge.awaiting.is_none());
+        for id in quiet.map(|(&id, _)| id).collect::<Vec<_>>() {
+            self.hasten(id, now);
+        }
     }
 
     /// Whom news are sent to.
@@ -356,119 +406,5 @@ impl Membership {
         let neighbourly = |peer: &Peer| peer.neighbourly.is_some_and(|at| now.since(at) < NEIGHBOURLY);
         let is_target = |(id, peer): &(&ServerId, &Peer)| self.edges.contains_key(id) || neighbourly(peer);
         self.peers.iter().filter(is_target).map(|(&id, peer)| (id, peer.link)).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{
-        super::rig::{Rig, dead},
-        *,
-    };
-
-    fn opinion_of(rig: &Rig, id: u64) -> Opinion {
-        let id = ServerId(id);
-        rig.one.edges[&id].opinion(rig.one.peers.contains_key(&id))
-    }
-
-    fn beats_to(rig: &Rig, id: u64) -> usize {
-        rig.said.iter().filter(|(to, message)| *to == id && matches!(message, Message::Beat(_))).count()
-    }
-
-    #[test]
-    fn quiet_edges_beat_about_once_a_second_in_all() {
-        for (count, within) in [(2, 250..=300), (6, 500..=600), (11, 500..=600)] {
-            let mut rig = Rig::among(count);
-            let edges = rig.one.degree() as u64;
-            rig.live(Duration::from_secs(600), &[]);
-            let beats = (2..=count).map(|id| beats_to(&rig, id)).sum::<usize>();
-            assert!(within.contains(&beats), "{beats} beats to {edges}");
-            assert!(rig.events.is_empty());
-        }
-    }
-
-    #[test]
-    fn a_beat_that_is_not_answered_is_repeated_and_in_time_the_server_is_down() {
-        let mut rig = Rig::among(3);
-        rig.live(2 * period(2), &[3]); // by now it was asked
-        let since = rig.one.edges[&ServerId(3)].awaiting.expect("no answer");
-        rig.live(since + SILENCE - rig.now - Duration::from_millis(1), &[3]);
-        assert!(beats_to(&rig, 3) >= 5 && opinion_of(&rig, 3) == Opinion::Waiting);
-        rig.live(RETRY, &[3]);
-        assert_eq!(opinion_of(&rig, 3), Opinion::Down);
-        rig.live(RETRY, &[3]);
-        assert!(rig.closed.contains(&3), "perhaps a new connection works");
-    }
-
-    #[test]
-    fn of_many_that_are_down_each_is_tried_more_rarely() {
-        assert_eq!(retry(3), RETRY);
-        assert_eq!(retry(30), 3 * RETRY);
-        assert_eq!(retry(60_000), RARELY * RETRY);
-    }
-
-    #[test]
-    fn when_a_connection_breaks_it_is_dialled_and_a_refusal_is_enough() {
-        let mut rig = Rig::among(3);
-        rig.crash(3);
-        assert_eq!(rig.wanted, [3]);
-        assert_eq!(opinion_of(&rig, 3), Opinion::Waiting);
-        rig.live(REDIAL, &[3]);
-        assert_eq!(opinion_of(&rig, 3), Opinion::Down);
-    }
-
-    #[test]
-    fn a_dial_that_began_before_is_no_sign_of_what_is_now() {
-        let mut rig = Rig::among(3);
-        let before = rig.now;
-        rig.live(Duration::from_millis(10), &[]);
-        rig.act(|one, now| one.handle_down(now, LinkId(3), ServerId(3)));
-        let failed = |rig: &mut Rig, since| rig.act(|one, now| one.handle_failed(now, ServerId(3), since));
-        rig.forget();
-        failed(&mut rig, before);
-        rig.pass(REDIAL);
-        assert_eq!(opinion_of(&rig, 3), Opinion::Waiting);
-        assert_eq!(rig.wanted, [3], "the next one is");
-        let now = rig.now;
-        failed(&mut rig, now);
-        rig.pass(REDIAL);
-        assert_eq!(opinion_of(&rig, 3), Opinion::Down);
-    }
-
-    #[test]
-    fn only_an_answer_to_what_was_asked_says_that_the_way_there_works() {
-        let mut rig = Rig::among(2);
-        let heard = rig.one.peers[&ServerId(2)].sent;
-        rig.act(|one, now| one.probe(now, ServerId(2)));
-        let hash = rig.one.view().hash();
-        let stale = Beat { seq: 9, echo: heard, reply: true, hash };
-        rig.hear(2, &Message::Beat(stale));
-        assert_eq!(opinion_of(&rig, 2), Opinion::Waiting, "it hears nothing of this end");
-        rig.hear(2, &Message::Beat(Beat { echo: heard + 1, ..stale }));
-        assert_eq!(opinion_of(&rig, 2), Opinion::Up);
-    }
-
-    #[test]
-    fn after_a_pause_of_its_own_a_server_blames_nobody() {
-        let mut rig = Rig::among(3);
-        rig.live(2 * period(2), &[3]);
-        assert_eq!(opinion_of(&rig, 3), Opinion::Waiting);
-        rig.now += Duration::from_secs(30); // standing still, with the answer in its socket
-        rig.act(Membership::handle_timeout);
-        assert_eq!(opinion_of(&rig, 3), Opinion::Waiting);
-        rig.answer(3);
-        assert_eq!(opinion_of(&rig, 3), Opinion::Up);
-    }
-
-    #[test]
-    fn who_beats_though_it_is_held_for_gone_hears_so() {
-        let mut rig = Rig::among(3);
-        rig.news(2, dead(3), true);
-        rig.pass(Duration::from_millis(20));
-        rig.forget();
-        rig.hear(3, &Message::Beat(Beat { seq: 9, echo: 0, reply: false, hash: 0 }));
-        let told = rig.said.iter().find(|(to, message)| *to == 3 && matches!(message, Message::News(_)));
-        assert!(told.is_some(), "{:?}", rig.said);
-        assert_eq!(rig.news_of(3)[0].record, dead(3));
     }
 }

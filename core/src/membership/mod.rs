@@ -102,6 +102,10 @@ pub struct Membership {
     edges: BTreeMap<ServerId, Edge>,
     /// When each is due; some entries are of before.
     beats: BinaryHeap<Reverse<(Instant, ServerId)>>,
+    /// When anybody was last heard.
+    heard: Instant,
+    /// When all were last asked at once whether they are there.
+    alarmed: Option<Instant>,
     /// Who is looked at besides, as most neighbours were lost.
     sweep: Sweep,
     /// What other observers think of servers in doubt.
@@ -149,6 +153,8 @@ impl Membership {
             peers: BTreeMap::new(),
             edges: BTreeMap::new(),
             beats: BinaryHeap::new(),
+            heard: Instant::ZERO,
+            alarmed: None,
             sweep: Sweep::default(),
             inquiries: BTreeMap::new(),
             inquiries_due: Instant::NEVER,
@@ -402,6 +408,7 @@ impl Membership {
         let leaving = self.leaving.as_ref().filter(|leaving| !leaving.told).map(|leaving| leaving.until);
         let due = [
             self.edges_due(),
+            self.quiet_until(),
             Some(self.inquiries_due),
             self.trial_due(),
             Some(self.accused_due),

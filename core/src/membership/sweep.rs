@@ -55,17 +55,20 @@ impl Sweep {
 }
 
 impl Membership {
-    /// When most neighbours are lost, perhaps most servers are. Unless it is this
+    /// When most neighbours are lost, or none gives a sign, perhaps most servers are
+    /// lost, or this one is cut off from them. Unless it is this
     /// one that was found gone: then it is likelier that nobody hears it, and
     /// nobody needs to be asked before it is heard.
     pub(super) fn look_around(&mut self, now: Instant) {
         let neighbours = self.rings.set();
         let lost = neighbours.iter().filter(|&&id| self.is_lost(id)).count();
+        let in_doubt = |id| self.edges.get(id).is_some_and(|edge| edge.is_in_doubt(now));
+        let cut_off = neighbours.iter().all(in_doubt);
         if self.trial.is_some() || self.sweep.is_old(now) {
             self.sweep = Sweep::default();
         }
-        let most_lost = neighbours.len() >= FEW && 2 * lost >= neighbours.len();
-        if self.trial.is_none() && (self.sweep.is_under_way() || most_lost) {
+        let many_lost = neighbours.len() >= FEW && (2 * lost >= neighbours.len() || cut_off);
+        if self.trial.is_none() && (self.sweep.is_under_way() || many_lost) {
             self.look_further(now);
         }
         self.rewatch(now);
@@ -74,7 +77,8 @@ impl Membership {
     /// Looks along each side until there is somebody who may be well.
     fn look_further(&mut self, now: Instant) {
         let before = &self.sweep;
-        let may_be_well = |side: &Vec<ServerId>| side.iter().any(|&id| self.may_be_well(id));
+        let gives_signs = |id| !self.edges.get(&id).is_some_and(|edge| edge.is_in_doubt(now));
+        let may_be_well = |side: &Vec<ServerId>| side.iter().any(|&id| self.view.live(id).is_some() && gives_signs(id));
         if before.is_under_way() && (before.sides.iter().all(may_be_well) || before.far >= self.view.len()) {
             return;
         }

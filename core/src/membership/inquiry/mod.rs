@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{Epoch, Instant, ServerId};
 pub(super) use votes::Inquiry;
-use votes::{AGAIN_SOON, ANSWER_WITHIN, Count, REINFORCE_AFTER, Vote};
+use votes::{AGAIN_SOON, ANSWER_WITHIN, Count, LATE_ANSWER_WITHIN, REINFORCE_AFTER, Vote};
 
 impl Membership {
     /// What this server thinks of another.
@@ -66,7 +66,9 @@ impl Membership {
         let told = self.opinion_of(subject);
         let contested = contested.filter(|_| told == Opinion::Up);
         let votes = BTreeMap::new();
-        let inquiry = Inquiry { epoch, votes, told, asked: now, contested, lonely, reinforced: false, counted: false };
+        let within = ANSWER_WITHIN;
+        let inquiry =
+            Inquiry { epoch, votes, told, asked: now, within, contested, lonely, reinforced: false, counted: false };
         self.inquiries.insert(subject, inquiry);
         let observers = self.other_observers(subject);
         self.ask(subject, &observers);
@@ -120,7 +122,7 @@ impl Membership {
         if new.is_empty() {
             return false;
         }
-        inquiry.asked = now;
+        (inquiry.asked, inquiry.within) = (now, LATE_ANSWER_WITHIN);
         self.ask(subject, &new);
         self.inquiries.get(&subject).is_some_and(Inquiry::is_waiting)
     }
@@ -226,7 +228,7 @@ impl Membership {
         let count = inquiry.count(own);
         // To those who hold this server for gone it does not speak, nor do they
         // answer: it has to be heard itself first.
-        let complete = self.trial.is_none() && (count.asked == 0 || inquiry.asked + ANSWER_WITHIN <= now);
+        let complete = self.trial.is_none() && (count.asked == 0 || inquiry.is_over(now));
         let alone = count.is_of_few() && !inquiry.votes.is_empty();
         if own == Opinion::Down && complete && count.is_verdict() && !self.has_new_observers(now, subject) {
             if !alone || self.is_settled(now, subject, count) {
@@ -334,7 +336,7 @@ impl Membership {
                 self.changed_mind(now, subject);
                 continue;
             }
-            if inquiry.asked + ANSWER_WITHIN <= now {
+            if inquiry.is_over(now) {
                 for vote in inquiry.votes.values_mut().filter(|vote| **vote == Vote::Asked) {
                     *vote = Vote::Unreachable;
                 }

@@ -7,6 +7,8 @@ use crate::{Epoch, Instant, ServerId, membership::message::Opinion};
 
 /// How long another observer may take to answer.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(4);
+/// The same for those that began to observe it after the others were asked.
+pub(super) const LATE_ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// How long opinions may differ before those who hear the server give in.
 pub(super) const REINFORCE_AFTER: Duration = Duration::from_secs(10);
 /// Whoever is still down is asked about again so often, and sooner when opinions
@@ -23,6 +25,8 @@ pub(in crate::membership) struct Inquiry {
     /// What they were told of this server's own opinion.
     pub(super) told: Opinion,
     pub(super) asked: Instant,
+    /// How long they may take.
+    pub(super) within: Duration,
     /// Since when opinions differ.
     pub(super) contested: Option<Instant>,
     /// Since when few that can be asked observe it.
@@ -73,6 +77,11 @@ impl Inquiry {
         self.votes.get(&id) == Some(&Vote::Asked)
     }
 
+    /// Whether those that have not answered by now have no vote.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        self.asked + self.within <= now
+    }
+
     /// Whether any has.
     pub(super) fn is_waiting(&self) -> bool {
         self.votes.values().any(|vote| *vote == Vote::Asked)
@@ -87,7 +96,7 @@ impl Inquiry {
     pub(super) fn due(&self, now: Instant) -> Instant {
         let reinforced = self.contested.filter(|_| !self.reinforced).map(|at| at + REINFORCE_AFTER);
         let settled = self.lonely.map(|at| at + AGAIN_SOON);
-        let moments = [Some(self.asked + ANSWER_WITHIN), Some(self.asked + self.again_after()), reinforced, settled];
+        let moments = [Some(self.asked + self.within), Some(self.asked + self.again_after()), reinforced, settled];
         moments.into_iter().flatten().filter(|at| *at > now).min().unwrap_or(Instant::NEVER)
     }
 
