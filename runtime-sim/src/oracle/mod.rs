@@ -166,8 +166,10 @@ impl Oracle {
                 return sim.fail(format!("server {server} after {event:?}: {fault}"));
             }
         }
-        if event.joined && !sim.was_issued(event.id, event.epoch) {
-            return sim.fail(format!("server {server} saw {event:?}, which its owner never was (P5)"));
+        // Also of a leave: it would count as the verdict that later ones repeat.
+        if !sim.was_issued(event.id, event.epoch) {
+            let which = if event.joined { "P5" } else { "P6" };
+            return sim.fail(format!("server {server} saw {event:?}, which its owner never was ({which})"));
         }
         if !event.joined {
             self.justified(sim, server, life, event);

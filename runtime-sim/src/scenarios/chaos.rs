@@ -11,7 +11,7 @@ use circuit_core::{Rng, client::Event, membership as member};
 use super::{
     Options,
     channels::Channels,
-    members::CONVERGE,
+    members::{CONVERGE, join_again},
     mishaps::{self, Mishap},
     seconds,
 };
@@ -26,6 +26,8 @@ const READY: u64 = 12;
 const STOP: u64 = 42;
 /// Whoever came back too often is in again by then.
 const DAMPED: Duration = Duration::from_secs(330);
+/// So often some server joins the circuit that it is in.
+const AGAIN: usize = 12;
 /// Clients on channels, of which the last only drains; on anchors; with
 /// processes; with selects; and one that subscribes.
 const CHANNELS: usize = 4;
@@ -87,6 +89,7 @@ pub(super) fn run(options: &Options) -> Report {
     world.run_until(calm + DAMPED);
     world.app.oracle.converged(&mut world.sim, "after all was healed");
     let events = world.app.oracle.count();
+    (0..servers).for_each(|server| join_again(&mut world.sim, server, (server + 1) % servers));
     world.app.drain(&mut world.sim);
     let settled = world.sim.now() + Duration::from_secs(60);
     world.run_until(settled);
@@ -98,7 +101,7 @@ pub(super) fn run(options: &Options) -> Report {
     world.app.channels.nothing_left(&mut world.sim);
     world.app.oracle.settled(&mut world.sim);
     if world.app.oracle.count() != events {
-        world.sim.fail("somebody joined or left when all was quiet (P9)");
+        world.sim.fail("somebody joined or left when all was quiet (P9, P10)");
     }
     let mut report = world.report();
     report.figures = mishaps::shares(KINDS, &fired).chain(world.app.figures()).collect();
@@ -158,11 +161,20 @@ struct Chaos {
     /// The client after all others.
     watcher: Watcher,
     oracle: Oracle,
+    /// When who joins whom, though they are of one circuit.
+    again: Vec<(Duration, ServerIndex, ServerIndex)>,
 }
 
 impl Chaos {
     fn new(rng: &mut Rng, servers: usize, plan: Plan) -> Self {
+        let mut draws = rng.fork("join again");
+        let again = |_| {
+            let (server, by) = (draws.below(servers as u64), 1 + draws.below(servers as u64 - 1));
+            let after = Duration::from_millis(draws.below(1_000 * (STOP - READY)));
+            (after, server as ServerIndex, ((server + by) % servers as u64) as ServerIndex)
+        };
         Self {
+            again: (0..AGAIN).map(again).collect(),
             channels: Channels::new(rng, servers, CHANNELS),
             works: vec![
                 Box::new(Anchors::new(CHANNELS..ANCHORS)),
@@ -217,6 +229,9 @@ impl App for Chaos {
         }
         self.works.iter_mut().for_each(|work| work.start(sim));
         self.watcher.start(sim, SELECTS);
+        for (place, (after, ..)) in self.again.iter().enumerate() {
+            sim.wake_after(SELECTS, *after, place as u64);
+        }
     }
 
     fn event(&mut self, sim: &mut Sim, client: ClientIndex, event: Event) {
@@ -230,6 +245,11 @@ impl App for Chaos {
     fn wake(&mut self, sim: &mut Sim, client: ClientIndex, token: u64) {
         match client {
             ..CHANNELS => self.channels.wake(sim, client, token),
+            // The subscriber needs no waking.
+            SELECTS => {
+                let again = self.again.get(token as usize).copied();
+                again.into_iter().for_each(|(_, server, other)| join_again(sim, server, other));
+            }
             _ => self.work(client).into_iter().for_each(|work| work.wake(sim, client, token)),
         }
     }

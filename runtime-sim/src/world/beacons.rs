@@ -112,6 +112,7 @@ impl Sim {
     }
 
     fn send_datagram(&mut self, from: ServerIndex, to: ServerIndex, packet: &[u8]) {
+        self.trace.bytes(packet);
         let bad = self.wire.bad > 0;
         if self.network.quality(from, to).loses(&mut self.rng) || bad && self.rng.chance(Wire::LOST, 100) {
             return;

@@ -104,6 +104,8 @@ impl Sim {
     pub(super) fn dial(&mut self, near: End, target: SocketAddr, expect: Option<ServerId>) {
         self.next += 1;
         let id = ConnectionId(self.next);
+        self.trace.word(u64::from(target.port()) << 32 | self.server_at(target).map_or(0, |server| server as u64 + 1));
+        self.trace.word(expect.map_or(0, |expect| expect.0));
         let (to_near, to_far) = (Way::default(), Way::default());
         self.connections.insert(id, Connection { near, far: None, target, expect, up: false, to_near, to_far });
         self.ends.insert(near, (id, Side::Near));
@@ -206,6 +208,7 @@ impl Sim {
         frame.encode(&mut bytes);
         self.sent += (bytes.len() + RECORD) as u64;
         self.frames += 1;
+        self.trace.bytes(&bytes);
         let Ok(frame) = Frame::decode(&mut bytes.into()) else {
             return self.fail(format!("a frame that was sent does not parse: {frame:?}"));
         };

@@ -367,6 +367,7 @@ impl Sim {
         }
     }
 
+    /// A frame arrives; what is in it was noted when it was sent.
     pub(super) fn trace_frame(&mut self, to: End, frame: &Frame) {
         self.say(|| match frame {
             Frame::Packet(route, load) => format!("  {to:?} {route:?} {}", message_of(*route, load.clone())),
@@ -374,13 +375,6 @@ impl Sim {
             other => format!("  {to:?} {other:?}"),
         });
         self.trace.word(self.host_of(to) as u64);
-        match frame {
-            Frame::Packet(route, Load::Encoded(body)) => {
-                self.trace.word(route.session);
-                self.trace.bytes(body);
-            }
-            other => self.trace.word(other.cost() as u64),
-        }
     }
 }
 
