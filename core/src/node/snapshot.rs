@@ -29,6 +29,21 @@ pub struct Snapshot {
     pub packets: usize,
     /// Timers that calls, their clients and clauses have set.
     pub timers: usize,
+    /// The most bytes that wait for one server to be dialled.
+    pub packet_bytes: usize,
+    /// Pairs of servers that it passes packets on between.
+    pub transit: usize,
+    /// Servers that it observes.
+    pub observed: usize,
+    /// Servers that are gone, and kept in mind.
+    pub tombstones: usize,
+    /// Inquiries, accusations, servers that wait to be let in, and news.
+    pub unsettled: [usize; 4],
+    /// The most bytes that one channel buffers.
+    pub buffered: u64,
+    /// The most events that wait in one subscription, besides who was there at
+    /// first.
+    pub pending: u64,
     /// Operations executed so far.
     pub operations: u64,
 }
@@ -38,6 +53,7 @@ impl Node {
     pub fn snapshot(&self) -> Snapshot {
         let (registrations, calls) = self.calls.count();
         let (elements, waiting) = self.elements.count();
+        let (buffered, pending) = self.elements.fullest();
         Snapshot {
             members: self.membership.view().sorted(),
             links: self.links.iter().collect(),
@@ -47,6 +63,13 @@ impl Node {
             waiting,
             elements,
             packets: self.relay.waiting(),
+            packet_bytes: self.relay.waiting_bytes(),
+            transit: self.relay.transit(),
+            observed: self.membership.degree(),
+            tombstones: self.membership.tombstones(),
+            unsettled: self.membership.unsettled(),
+            buffered,
+            pending,
             timers: self.timers.iter().filter(|(_, reason)| is_of_calls(reason)).count(),
             operations: self.oplog.count(),
         }
