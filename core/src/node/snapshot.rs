@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub waiting: usize,
     /// Elements.
     pub elements: usize,
+    /// And how many of them have a place.
+    pub places: usize,
     /// Packets that wait for a link.
     pub packets: usize,
     /// Timers that calls, their clients and clauses have set.
@@ -62,6 +64,7 @@ impl Node {
             calls,
             waiting,
             elements,
+            places: self.namespace.len(),
             packets: self.relay.waiting(),
             packet_bytes: self.relay.waiting_bytes(),
             transit: self.relay.transit(),

@@ -1,16 +1,42 @@
 //! Whether everything that could grow stays within its bound.
 
+use std::collections::BTreeSet;
+
 use circuit_core::{
     calls::{MAX_CALLS, MAX_REGISTRATIONS},
     elements,
     elements::channel::MAX_BUFFERED,
-    links::{MAX_LINKS, MAX_QUEUED, WINDOW},
+    links::{MAX_LINKS, MAX_QUEUED, Other, WINDOW},
     membership::{MAX_SERVERS, TOMBSTONES},
     namespace::MAX_ELEMENTS,
     node::{Node, Snapshot},
     relay::{MAX_PENDING, MAX_TRANSIT},
     wire::{MAX_BODY, call::INITIAL_CREDIT},
 };
+
+/// What is left on a server of clients that have gone, if anything is: when all has
+/// been quiet for long.
+pub(crate) fn left(snapshot: &Snapshot) -> Option<String> {
+    // To those who are gone it is dialled for ever.
+    let up = || snapshot.links.iter().filter_map(|(_, other, _)| *other);
+    let servers = up().filter_map(|other| match other {
+        Other::Server(id, _) => Some(id),
+        Other::Client(_) => None,
+    });
+    let servers: BTreeSet<_> = servers.filter(|id| snapshot.members.iter().any(|one| one.id == *id)).collect();
+    let counts = [
+        ("clients", snapshot.clients),
+        ("registrations", snapshot.registrations),
+        ("calls", snapshot.calls),
+        ("calls that wait", snapshot.waiting),
+        ("packets", snapshot.packets),
+        ("timers", snapshot.timers),
+        ("elements without a place, or places without one", snapshot.elements.abs_diff(snapshot.places)),
+        ("links but those with other servers, one with each", up().count() - servers.len()),
+    ];
+    let left = counts.into_iter().find(|(_, count)| *count > 0);
+    left.map(|(what, count)| format!("{count} {what}"))
+}
 
 /// News of one server that may wait for the same batch: that it is there, that it
 /// is accused, that it is gone, and that it has risen.

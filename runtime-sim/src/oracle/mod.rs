@@ -19,6 +19,7 @@ use crate::{
     Figure, ServerIndex,
     faults::{Fault, Plan},
 };
+pub(crate) use bounds::left;
 use log::Ids;
 pub(crate) use log::Log;
 use opinions::{Opinions, SETTLED};

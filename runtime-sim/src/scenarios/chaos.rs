@@ -26,6 +26,8 @@ const READY: u64 = 12;
 const STOP: u64 = 42;
 /// Whoever came back too often is in again by then.
 const DAMPED: Duration = Duration::from_secs(330);
+/// So often a connection is reset that is.
+const RESETS: usize = 8;
 /// So often some server joins the circuit that it is in.
 const AGAIN: usize = 12;
 /// Clients on channels, of which the last only drains; on anchors; with
@@ -57,27 +59,35 @@ const KINDS: &[&str] = &[
     "other version",
     "bad datagrams",
     "lost client",
+    "datagrams lost",
+    "datagrams repeated",
+    "datagrams damaged",
+    "drift",
 ];
+/// Those that are planned; the others are of the whole world, or come of them.
+const PLANNED: usize = KINDS.len() - 4;
 
 pub(super) fn run(options: &Options) -> Report {
     let mut rng = Rng::from_number(options.seed).fork("chaos");
     let servers = options.nodes.unwrap_or(2 + rng.below(7) as usize);
-    // Some find each other by beacons alone.
-    let discover = rng.chance(1, 3);
+    // Some find each other by beacons, and some of these by beacons alone.
+    let discover = rng.chance(2, 3);
+    let alone = discover && rng.chance(1, 2);
     let settings = Settings {
         servers,
         clients: CLIENTS,
         delay: Duration::from_micros(50 + rng.below(20_000)),
         jitter: Duration::from_micros(rng.below(20_000)),
-        seeds: if discover { Seeds::None } else { Seeds::Some(2) },
+        seeds: if alone { Seeds::None } else { Seeds::Some(2) },
         discover,
         boot: Duration::from_secs(2),
         ready: seconds(READY),
         drift: rng.below(2) * 500,
         telling: options.telling,
     };
-    let (fired, plan) = mishaps::plan(&mut rng, KINDS, 9, READY..STOP - 2, |rng, kind| faults(rng, kind, servers));
-    let plan = options.cut(plan);
+    let (kinds, planned) =
+        mishaps::plan(&mut rng, &KINDS[..PLANNED], 9, READY..STOP - 2, |rng, kind| faults(rng, kind, servers));
+    let plan = options.cut(planned.clone());
     let calm = plan.iter().map(|(at, fault)| *at + fault.felt()).max().unwrap_or_default().max(seconds(STOP));
     let mut world = World::new(settings, options.seed, &plan, Chaos::new(&mut rng, servers, plan.clone()));
     world.run_until(seconds(STOP));
@@ -104,15 +114,38 @@ pub(super) fn run(options: &Options) -> Report {
         world.sim.fail("somebody joined or left when all was quiet (P9, P10)");
     }
     let mut report = world.report();
+    // That the disk is full shows when its server cannot start, not when that dies.
+    let is_due = |kind: &str, fault: &Fault| kind != "full disk" || matches!(fault, Fault::FullDisk { .. });
+    let felt = mishaps::felt(&kinds, &planned, |kind, fault| is_due(kind, fault) && world.sim.was_felt(fault));
+    let fired = fired(&world.sim, felt);
     report.figures = mishaps::shares(KINDS, &fired).chain(world.app.figures()).collect();
     report
+}
+
+fn fraction(rng: &mut Rng) -> f64 {
+    rng.below(1_000) as f64 / 1_000.0
+}
+
+/// What was felt, of the plan and besides.
+fn fired(sim: &Sim, felt: Vec<&'static str>) -> Vec<&'static str> {
+    let datagrams = sim.datagrams();
+    let besides = [
+        ("datagrams lost", datagrams.lost > 0),
+        ("datagrams repeated", datagrams.repeated > 0),
+        ("datagrams damaged", datagrams.damaged > 0),
+        ("drift", sim.has_drifted()),
+    ];
+    let besides = besides.into_iter().filter(|(_, felt)| *felt).map(|(kind, _)| kind);
+    felt.into_iter().chain(besides).collect()
 }
 
 /// What happens of one kind.
 fn faults(rng: &mut Rng, kind: &str, servers: usize) -> Mishap {
     let server = rng.below(servers as u64) as usize;
     let hosts = servers + CLIENTS;
-    let other = (server + 1 + rng.below(hosts as u64 - 1) as usize) % hosts;
+    // More often a server: two of those have a connection.
+    let among = if rng.chance(1, 2) { servers } else { hosts };
+    let other = (server + 1 + rng.below(among as u64 - 1) as usize) % among;
     let lasting = Duration::from_millis(10 + rng.below(12_000));
     let back = Duration::from_millis(1_200 + rng.below(8_000));
     let (one, two) = (Hosts::one(server), Hosts::one(other));
@@ -122,7 +155,7 @@ fn faults(rng: &mut Rng, kind: &str, servers: usize) -> Mishap {
         "cut" => at_once(Fault::Cut { a: server, b: other, lasting }),
         "one-way cut" => at_once(weak(ALWAYS, Duration::ZERO)),
         "split" => at_once(Fault::Split { below: 1 + rng.below(servers as u64 - 1) as usize, lasting }),
-        "loss" => at_once(weak(10 + rng.below(600) as u16, Duration::ZERO)),
+        "loss" => at_once(weak(50 + rng.below(600) as u16, Duration::ZERO)),
         "slow link" => at_once(weak(0, Duration::from_millis(rng.below(600)))),
         "swizzled cuts" => (0..servers.min(4))
             .filter(|&b| b != server)
@@ -132,7 +165,10 @@ fn faults(rng: &mut Rng, kind: &str, servers: usize) -> Mishap {
                 (after, Fault::Cut { a: server, b, lasting })
             })
             .collect(),
-        "reset" => at_once(Fault::Reset { a: server, b: other }),
+        // Again and again, as there is to be something on a connection.
+        "reset" => {
+            (0..RESETS).map(|_| (lasting.mul_f64(fraction(rng)), Fault::Reset { a: server, b: other })).collect()
+        }
         "pause" => at_once(Fault::Pause { server, lasting: lasting / 3 }),
         "long pause" => at_once(Fault::Pause { server, lasting: Duration::from_secs(5 + rng.below(60)) }),
         "crash with state" => at_once(Fault::Crash { server, back, same: true }),
@@ -143,7 +179,9 @@ fn faults(rng: &mut Rng, kind: &str, servers: usize) -> Mishap {
         "failing spawns" => at_once(Fault::NoSpawn { server, lasting }),
         "full disk" => {
             let crash = Fault::Crash { server, back, same: true };
-            vec![(Duration::ZERO, Fault::FullDisk { server, lasting }), (lasting / 2, crash)]
+            // Mostly it is to start again before there is room.
+            let full = Fault::FullDisk { server, lasting: lasting / 2 + back.mul_f64(2.0 * fraction(rng)) };
+            vec![(Duration::ZERO, full), (lasting / 2, crash)]
         }
         "other version" => at_once(Fault::Version { server, lasting }),
         "bad datagrams" => at_once(Fault::Datagrams { lasting: 2 * lasting }),

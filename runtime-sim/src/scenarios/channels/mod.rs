@@ -17,7 +17,7 @@ use std::time::Duration;
 use circuit_core::{Rng, client::Event, membership as member};
 
 use super::{Options, seconds};
-use crate::{App, ClientIndex, Oracle, Report, Seeds, ServerIndex, Settings, Sim, World, faults::Weather};
+use crate::{App, ClientIndex, Oracle, Report, Seeds, ServerIndex, Settings, Sim, World, faults::Weather, oracle};
 use agent::Agent;
 use books::Books;
 
@@ -217,9 +217,14 @@ impl Channels {
                 sim.fail(format!("server {server} is not back"));
                 return;
             };
-            let counts = (left.clients, left.registrations, left.calls, left.waiting, left.packets, left.timers);
-            if counts != (0, 0, 0, 0, 0, 0) {
-                sim.fail(format!("server {server} has not forgotten everything: {left:?}"));
+            if let Some(what) = oracle::left(&left) {
+                sim.fail(format!("server {server} has not forgotten everything, but keeps {what}: {left:?}"));
+            }
+            let watched = sim.running(server).filter(|(_, released)| !released).count();
+            let served = sim.served(server);
+            if watched + served > left.elements {
+                let things = format!("{watched} processes and {served} sockets for {} elements", left.elements);
+                sim.fail(format!("server {server} has {things}"));
             }
         }
     }
