@@ -2,6 +2,8 @@
 //! links to at least four in five of its observers lose no more than one packet in
 //! twenty either way, and whose own loop stands still for less than 4 s.
 
+use std::time::Duration;
+
 use circuit_core::{Instant, membership::rings::Rings};
 
 use super::{AWAKE, MEMORY, Oracle, STALL, Truth, is_recent};
@@ -9,6 +11,8 @@ use crate::{ServerIndex, faults::Fault};
 
 /// As many lost packets, of a thousand, make no link bad.
 const FEW: u16 = 50;
+/// Within this time after a reset two servers dial each other again.
+const DIALS: Duration = Duration::from_secs(1);
 
 impl Oracle {
     /// Whether P8 promises that this observer does not lose sight of the subject
@@ -83,6 +87,20 @@ impl Oracle {
             }
             // The others do not understand it: to them all that it says is lost.
             Fault::Version { server, .. } => server == one || server == other,
+            _ => false,
+        }) && !self.was_refused(sim.now(), one, other)
+    }
+
+    /// Whether the link between two servers was reset lately, and again while they
+    /// may have dialled each other. Whoever dials cannot tell that from the word of
+    /// a machine whose server is dead, and is to believe such a word at once.
+    fn was_refused(&self, now: Instant, one: ServerIndex, other: ServerIndex) -> bool {
+        let mut before: Option<Instant> = None;
+        self.plan.iter().take_while(|(at, _)| *at <= now).any(|&(at, fault)| match fault {
+            Fault::Reset { a, b } if (a, b) == (one, other) || (b, a) == (one, other) => {
+                let again = before.replace(at).is_some_and(|before| at <= before + DIALS);
+                again && now <= at + MEMORY
+            }
             _ => false,
         })
     }
