@@ -34,6 +34,7 @@ use process::Process;
 pub use process::{ContainerRules, Kept, KeptOutput};
 pub use select::Order;
 use select::Select;
+pub use subscription::MAX_PENDING;
 use subscription::Subscription;
 
 /// An element, named apart from where it stands.
@@ -349,6 +350,16 @@ impl Elements {
     /// How many elements there are, and how many calls wait on them.
     pub fn count(&self) -> (usize, usize) {
         (self.elements.len(), self.callers.len())
+    }
+
+    /// The most bytes that one channel buffers, and events that wait in one
+    /// subscription.
+    pub fn fullest(&self) -> (u64, u64) {
+        self.elements.values().fold((0, 0), |(bytes, events), element| match element {
+            Element::Channel(channel) => (channel.buffered().max(bytes), events),
+            Element::Subscription(subscription) => (bytes, subscription.pending().max(events)),
+            _ => (bytes, events),
+        })
     }
 
     fn drop_element(&mut self, id: ElementId) -> bool {

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How many events wait for a receiver, not counting who was there at first.
-pub(super) const MAX_PENDING: usize = 4_096;
+pub const MAX_PENDING: usize = 4_096;
 
 /// A subscription on its host.
 #[derive(Debug)]
@@ -54,9 +54,7 @@ impl Subscription {
         if !wanted {
             return;
         }
-        let first = self.first.saturating_sub(self.line.stat().num_recv);
-        let pending = (self.line.len() as u64).saturating_sub(first);
-        if pending < MAX_PENDING as u64 {
+        if self.pending() < MAX_PENDING as u64 {
             self.lagged = None;
             self.line.put(words(self.source, event.joined, event.id), out);
             return;
@@ -68,6 +66,12 @@ impl Subscription {
             }
         }
         self.lagged = Some((self.line.put("lagged 1".into(), out), 1));
+    }
+
+    /// How many events wait, not counting who was there at first.
+    pub(super) fn pending(&self) -> u64 {
+        let first = self.first.saturating_sub(self.line.stat().num_recv);
+        (self.line.len() as u64).saturating_sub(first)
     }
 
     pub(super) const fn source(&self) -> Source {

@@ -46,6 +46,7 @@ use heal::Heal;
 use inquiry::Inquiry;
 use message::News;
 pub use message::{Message, Opinion};
+pub use records::TOMBSTONES;
 use rings::Rings;
 use sweep::Sweep;
 use trial::Trial;
@@ -352,6 +353,11 @@ impl Membership {
     /// How many it observes.
     pub fn degree(&self) -> usize {
         self.edges.len()
+    }
+
+    /// How many of the gone it keeps in mind.
+    pub fn tombstones(&self) -> usize {
+        self.gone.len()
     }
 
     /// How much it keeps that should pass: inquiries, accusations, servers that

@@ -14,7 +14,7 @@ use crate::{Epoch, Instant, ServerId};
 const REFUTE_WITHIN: Duration = Duration::from_secs(5);
 /// The fewest records of the gone that are kept; with more servers than half of
 /// that, twice their number.
-const TOMBSTONES: usize = 4_096;
+pub const TOMBSTONES: usize = 4_096;
 
 impl Membership {
     /// Somebody said this of a server.

@@ -25,10 +25,27 @@ pub struct Snapshot {
     pub waiting: usize,
     /// Elements.
     pub elements: usize,
+    /// And how many of them have a place.
+    pub places: usize,
     /// Packets that wait for a link.
     pub packets: usize,
     /// Timers that calls, their clients and clauses have set.
     pub timers: usize,
+    /// The most bytes that wait for one server to be dialled.
+    pub packet_bytes: usize,
+    /// Pairs of servers that it passes packets on between.
+    pub transit: usize,
+    /// Servers that it observes.
+    pub observed: usize,
+    /// Servers that are gone, and kept in mind.
+    pub tombstones: usize,
+    /// Inquiries, accusations, servers that wait to be let in, and news.
+    pub unsettled: [usize; 4],
+    /// The most bytes that one channel buffers.
+    pub buffered: u64,
+    /// The most events that wait in one subscription, besides who was there at
+    /// first.
+    pub pending: u64,
     /// Operations executed so far.
     pub operations: u64,
 }
@@ -38,6 +55,7 @@ impl Node {
     pub fn snapshot(&self) -> Snapshot {
         let (registrations, calls) = self.calls.count();
         let (elements, waiting) = self.elements.count();
+        let (buffered, pending) = self.elements.fullest();
         Snapshot {
             members: self.membership.view().sorted(),
             links: self.links.iter().collect(),
@@ -46,7 +64,15 @@ impl Node {
             calls,
             waiting,
             elements,
+            places: self.namespace.len(),
             packets: self.relay.waiting(),
+            packet_bytes: self.relay.waiting_bytes(),
+            transit: self.relay.transit(),
+            observed: self.membership.degree(),
+            tombstones: self.membership.tombstones(),
+            unsettled: self.membership.unsettled(),
+            buffered,
+            pending,
             timers: self.timers.iter().filter(|(_, reason)| is_of_calls(reason)).count(),
             operations: self.oplog.count(),
         }

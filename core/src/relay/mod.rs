@@ -33,11 +33,11 @@ use detour::Detours;
 use parcel::{ALL, Parcel, Pending};
 
 /// Bytes that may wait for one server to be dialled.
-const MAX_PENDING: usize = 4 * 1024 * 1024;
+pub const MAX_PENDING: usize = 4 * 1024 * 1024;
 /// Pairs of servers that packets are passed on between, which are remembered
 /// so that they can be told of a loss; others find no way here. And servers
 /// whose packets come by another.
-const MAX_TRANSIT: usize = 4_096;
+pub const MAX_TRANSIT: usize = 4_096;
 
 /// What the relay wants done.
 #[derive(Clone, Debug, PartialEq)]
@@ -303,6 +303,17 @@ impl Relay {
     /// How many clients dialled this server.
     pub fn clients(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// The most bytes that wait for one server to be dialled.
+    pub fn waiting_bytes(&self) -> usize {
+        self.pending.values().map(|pending| pending.bytes).max().unwrap_or(0)
+    }
+
+    /// How many pairs of servers, and servers whose packets come by another, it
+    /// remembers: the greater of both.
+    pub fn transit(&self) -> usize {
+        self.transit.len().max(self.came_by.len())
     }
 
     fn deliver(&mut self, route: Route, load: Load, view: &View) {

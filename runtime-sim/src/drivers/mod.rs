@@ -23,6 +23,7 @@ use circuit_tokio::{Outside, Server, ServerConfig};
 use crate::{
     Oracle, Report, ServerIndex,
     faults::{Fault, Hosts, Plan},
+    oracle,
     scenarios::Telling,
 };
 pub(crate) use ground::Ground;
@@ -296,10 +297,10 @@ impl World {
     /// Nothing is left of clients that have gone.
     pub(crate) fn nothing_left(&self) {
         for (server, left) in self.ground.snapshots().into_iter().enumerate() {
-            let counts = left
-                .map(|left| (left.clients, left.registrations, left.calls, left.waiting, left.packets, left.timers));
-            if counts != Some((0, 0, 0, 0, 0, 0)) {
-                self.ground.fail(format!("server {server} has not forgotten everything: {counts:?}"));
+            match left.map(|left| oracle::left(&left)) {
+                None => self.ground.fail(format!("server {server} is not back")),
+                Some(Some(what)) => self.ground.fail(format!("server {server} has not forgotten {what}")),
+                Some(None) => {}
             }
         }
     }

@@ -61,7 +61,8 @@ impl Log {
         self.seen.iter().zip(&ids.1).filter(|((_, present), _)| *present).map(|(_, id)| *id)
     }
 
-    /// P1, that numbers are consecutive, and that nobody comes back too often.
+    /// P1, that numbers are consecutive, that who leaves is who joined (P6), and
+    /// that nobody comes back too often.
     pub(super) fn add(&mut self, now: Instant, event: Event, number: usize) -> Result<(), &'static str> {
         self.count += 1;
         if event.seq != self.count {
@@ -79,6 +80,10 @@ impl Log {
         match (event.joined, *present) {
             (false, false) => return Err("a leave without a join (P1)"),
             (true, true) => return Err("a join without a leave (P1)"),
+            // It may have risen since, which is no event.
+            (false, true) if last.start != event.epoch.start || *last > event.epoch => {
+                return Err("a leave of another incarnation than joined (P6)");
+            }
             (false, true) => self.present -= 1,
             (true, false) if *last >= event.epoch => return Err("a join at an epoch that was before (P1)"),
             (true, false) => {

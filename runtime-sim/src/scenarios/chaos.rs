@@ -11,7 +11,7 @@ use circuit_core::{Rng, client::Event, membership as member};
 use super::{
     Options,
     channels::Channels,
-    members::CONVERGE,
+    members::{CONVERGE, join_again},
     mishaps::{self, Mishap},
     seconds,
 };
@@ -26,6 +26,12 @@ const READY: u64 = 12;
 const STOP: u64 = 42;
 /// Whoever came back too often is in again by then.
 const DAMPED: Duration = Duration::from_secs(330);
+/// So often a connection is reset that is.
+const RESETS: usize = 8;
+/// So often some server joins the circuit that it is in.
+const AGAIN: usize = 12;
+/// The first client is woken for that with this or more; its work is with less.
+const JOIN_AGAIN: u64 = 1 << 32;
 /// Clients on channels, of which the last only drains; on anchors; with
 /// processes; with selects; some that subscribe; and some with name servers.
 const CHANNELS: usize = 4;
@@ -57,27 +63,35 @@ const KINDS: &[&str] = &[
     "other version",
     "bad datagrams",
     "lost client",
+    "datagrams lost",
+    "datagrams repeated",
+    "datagrams damaged",
+    "drift",
 ];
+/// Those that are planned; the others are of the whole world, or come of them.
+const PLANNED: usize = KINDS.len() - 4;
 
 pub(super) fn run(options: &Options) -> Report {
     let mut rng = Rng::from_number(options.seed).fork("chaos");
     let servers = options.nodes.unwrap_or(2 + rng.below(7) as usize);
-    // Some find each other by beacons alone.
-    let discover = rng.chance(1, 3);
+    // Some find each other by beacons, and some of these by beacons alone.
+    let discover = rng.chance(2, 3);
+    let alone = discover && rng.chance(1, 2);
     let settings = Settings {
         servers,
         clients: CLIENTS,
         delay: Duration::from_micros(50 + rng.below(20_000)),
         jitter: Duration::from_micros(rng.below(20_000)),
-        seeds: if discover { Seeds::None } else { Seeds::Some(2) },
+        seeds: if alone { Seeds::None } else { Seeds::Some(2) },
         discover,
         boot: Duration::from_secs(2),
         ready: seconds(READY),
         drift: rng.below(2) * 500,
         telling: options.telling,
     };
-    let (fired, plan) = mishaps::plan(&mut rng, KINDS, 9, READY..STOP - 2, |rng, kind| faults(rng, kind, servers));
-    let plan = options.cut(plan);
+    let (kinds, planned) =
+        mishaps::plan(&mut rng, &KINDS[..PLANNED], 9, READY..STOP - 2, |rng, kind| faults(rng, kind, servers));
+    let plan = options.cut(planned.clone());
     let calm = plan.iter().map(|(at, fault)| *at + fault.felt()).max().unwrap_or_default().max(seconds(STOP));
     let mut world = World::new(settings, options.seed, &plan, Chaos::new(&mut rng, servers, plan.clone()));
     world.run_until(seconds(STOP));
@@ -89,6 +103,7 @@ pub(super) fn run(options: &Options) -> Report {
     world.run_until(calm + DAMPED);
     world.app.oracle.converged(&mut world.sim, "after all was healed");
     let events = world.app.oracle.count();
+    (0..servers).for_each(|server| join_again(&mut world.sim, server, (server + 1) % servers));
     world.app.drain(&mut world.sim);
     let settled = world.sim.now() + Duration::from_secs(60);
     world.run_until(settled);
@@ -100,18 +115,41 @@ pub(super) fn run(options: &Options) -> Report {
     world.app.channels.nothing_left(&mut world.sim);
     world.app.oracle.settled(&mut world.sim);
     if world.app.oracle.count() != events {
-        world.sim.fail("somebody joined or left when all was quiet (P9)");
+        world.sim.fail("somebody joined or left when all was quiet (P9, P10)");
     }
     let mut report = world.report();
+    // That the disk is full shows when its server cannot start, not when that dies.
+    let is_due = |kind: &str, fault: &Fault| kind != "full disk" || matches!(fault, Fault::FullDisk { .. });
+    let felt = mishaps::felt(&kinds, &planned, |kind, fault| is_due(kind, fault) && world.sim.was_felt(fault));
+    let fired = fired(&world.sim, felt);
     report.figures = mishaps::shares(KINDS, &fired).chain(world.app.figures()).collect();
     report
+}
+
+fn fraction(rng: &mut Rng) -> f64 {
+    rng.below(1_000) as f64 / 1_000.0
+}
+
+/// What was felt, of the plan and besides.
+fn fired(sim: &Sim, felt: Vec<&'static str>) -> Vec<&'static str> {
+    let datagrams = sim.datagrams();
+    let besides = [
+        ("datagrams lost", datagrams.lost > 0),
+        ("datagrams repeated", datagrams.repeated > 0),
+        ("datagrams damaged", datagrams.damaged > 0),
+        ("drift", sim.has_drifted()),
+    ];
+    let besides = besides.into_iter().filter(|(_, felt)| *felt).map(|(kind, _)| kind);
+    felt.into_iter().chain(besides).collect()
 }
 
 /// What happens of one kind.
 fn faults(rng: &mut Rng, kind: &str, servers: usize) -> Mishap {
     let server = rng.below(servers as u64) as usize;
     let hosts = servers + CLIENTS;
-    let other = (server + 1 + rng.below(hosts as u64 - 1) as usize) % hosts;
+    // More often a server: two of those have a connection.
+    let among = if rng.chance(1, 2) { servers } else { hosts };
+    let other = (server + 1 + rng.below(among as u64 - 1) as usize) % among;
     let lasting = Duration::from_millis(10 + rng.below(12_000));
     let back = Duration::from_millis(1_200 + rng.below(8_000));
     let (one, two) = (Hosts::one(server), Hosts::one(other));
@@ -121,7 +159,7 @@ fn faults(rng: &mut Rng, kind: &str, servers: usize) -> Mishap {
         "cut" => at_once(Fault::Cut { a: server, b: other, lasting }),
         "one-way cut" => at_once(weak(ALWAYS, Duration::ZERO)),
         "split" => at_once(Fault::Split { below: 1 + rng.below(servers as u64 - 1) as usize, lasting }),
-        "loss" => at_once(weak(10 + rng.below(600) as u16, Duration::ZERO)),
+        "loss" => at_once(weak(50 + rng.below(600) as u16, Duration::ZERO)),
         "slow link" => at_once(weak(0, Duration::from_millis(rng.below(600)))),
         "swizzled cuts" => (0..servers.min(4))
             .filter(|&b| b != server)
@@ -131,7 +169,10 @@ fn faults(rng: &mut Rng, kind: &str, servers: usize) -> Mishap {
                 (after, Fault::Cut { a: server, b, lasting })
             })
             .collect(),
-        "reset" => at_once(Fault::Reset { a: server, b: other }),
+        // Again and again, as there is to be something on a connection.
+        "reset" => {
+            (0..RESETS).map(|_| (lasting.mul_f64(fraction(rng)), Fault::Reset { a: server, b: other })).collect()
+        }
         "pause" => at_once(Fault::Pause { server, lasting: lasting / 3 }),
         "long pause" => at_once(Fault::Pause { server, lasting: Duration::from_secs(5 + rng.below(60)) }),
         "crash with state" => at_once(Fault::Crash { server, back, same: true }),
@@ -142,7 +183,9 @@ fn faults(rng: &mut Rng, kind: &str, servers: usize) -> Mishap {
         "failing spawns" => at_once(Fault::NoSpawn { server, lasting }),
         "full disk" => {
             let crash = Fault::Crash { server, back, same: true };
-            vec![(Duration::ZERO, Fault::FullDisk { server, lasting }), (lasting / 2, crash)]
+            // Mostly it is to start again before there is room.
+            let full = Fault::FullDisk { server, lasting: lasting / 2 + back.mul_f64(2.0 * fraction(rng)) };
+            vec![(Duration::ZERO, full), (lasting / 2, crash)]
         }
         "other version" => at_once(Fault::Version { server, lasting }),
         "bad datagrams" => at_once(Fault::Datagrams { lasting: 2 * lasting }),
@@ -158,11 +201,20 @@ struct Chaos {
     channels: Channels,
     works: Vec<Box<dyn Work>>,
     oracle: Oracle,
+    /// When who joins whom, though they are of one circuit.
+    again: Vec<(Duration, ServerIndex, ServerIndex)>,
 }
 
 impl Chaos {
     fn new(rng: &mut Rng, servers: usize, plan: Plan) -> Self {
+        let mut draws = rng.fork("join again");
+        let again = |_| {
+            let (server, by) = (draws.below(servers as u64), 1 + draws.below(servers as u64 - 1));
+            let after = Duration::from_millis(draws.below(1_000 * (STOP - READY)));
+            (after, server as ServerIndex, ((server + by) % servers as u64) as ServerIndex)
+        };
         Self {
+            again: (0..AGAIN).map(again).collect(),
             channels: Channels::new(rng, servers, CHANNELS),
             works: vec![
                 Box::new(Anchors::new(CHANNELS..ANCHORS)),
@@ -214,6 +266,9 @@ impl App for Chaos {
             sim.client(client, |client, now| client.learn(now, targets));
         }
         self.works.iter_mut().for_each(|work| work.start(sim));
+        for (place, (after, ..)) in self.again.iter().enumerate() {
+            sim.wake_after(0, *after, JOIN_AGAIN + place as u64);
+        }
     }
 
     fn event(&mut self, sim: &mut Sim, client: ClientIndex, event: Event) {
@@ -224,6 +279,12 @@ impl App for Chaos {
     }
 
     fn wake(&mut self, sim: &mut Sim, client: ClientIndex, token: u64) {
+        if client == 0
+            && let Some(place) = token.checked_sub(JOIN_AGAIN)
+        {
+            let again = self.again.get(place as usize).copied();
+            return again.into_iter().for_each(|(_, server, other)| join_again(sim, server, other));
+        }
         match client {
             ..CHANNELS => self.channels.wake(sim, client, token),
             _ => self.work(client).into_iter().for_each(|work| work.wake(sim, client, token)),

@@ -57,7 +57,7 @@ pub(super) fn run(options: &Options) -> Report {
     }
     world.app.converged(&mut world.sim, "after all was healed");
     let before = world.app.oracle.count();
-    world.app.join_again(&mut world.sim);
+    (0..servers).for_each(|server| join_again(&mut world.sim, server, (server + 1) % servers));
     let quiet = world.sim.now() + QUIET;
     world.run_until(quiet);
     if world.app.oracle.count() != before {
@@ -108,6 +108,12 @@ fn fault(rng: &mut Rng, servers: u64) -> Fault {
     }
 }
 
+/// Joining a circuit one is in already is no event (P10).
+pub(super) fn join_again(sim: &mut Sim, server: ServerIndex, other: ServerIndex) {
+    let target = Target { addr: sim.server_addr(other), expect: None };
+    sim.command(server, |node, now| node.join(now, target));
+}
+
 struct Members {
     oracle: Oracle,
     watchers: Vec<Watcher>,
@@ -125,15 +131,6 @@ impl Members {
             return sim.fail(format!("server {gone} is not there {when}"));
         }
         self.oracle.converged(sim, when);
-    }
-
-    /// Joining a circuit one is in already is no event (P10).
-    fn join_again(&self, sim: &mut Sim) {
-        for server in 0..sim.settings().servers {
-            let other = (server + 1) % sim.settings().servers;
-            let target = Target { addr: sim.server_addr(other), expect: None };
-            sim.command(server, |node, now| node.join(now, target));
-        }
     }
 
     /// What a subscriber was told otherwise than it was, or not yet.

@@ -2,7 +2,7 @@
 
 use std::{ops::Range, time::Duration};
 
-use circuit_core::Rng;
+use circuit_core::{Instant, Rng};
 
 use super::seconds;
 use crate::{
@@ -13,8 +13,8 @@ use crate::{
 /// Faults of one kind, and how long after its beginning they happen.
 pub(super) type Mishap = Vec<(Duration, Fault)>;
 
-/// Of some kinds less than `below`, at times within `span`, in seconds: which
-/// these are, and what goes wrong.
+/// Of some kinds less than `below`, at times within `span`, in seconds: of which
+/// each fault is, and what goes wrong.
 pub(super) fn plan(
     rng: &mut Rng,
     kinds: &[&'static str],
@@ -22,15 +22,19 @@ pub(super) fn plan(
     span: Range<u64>,
     mut faults: impl FnMut(&mut Rng, &str) -> Mishap,
 ) -> (Vec<&'static str>, Plan) {
-    let (mut fired, mut plan) = (Vec::new(), Plan::new());
+    let mut all: Vec<(&'static str, (Instant, Fault))> = Vec::new();
     for _ in 0..rng.below(below) {
         let kind = kinds[rng.below(kinds.len() as u64) as usize];
         let at = seconds(span.start) + Duration::from_micros(rng.below((span.end - span.start) * 1_000_000));
-        plan.extend(faults(rng, kind).into_iter().map(|(after, fault)| (at + after, fault)));
-        fired.push(kind);
+        all.extend(faults(rng, kind).into_iter().map(|(after, fault)| (kind, (at + after, fault))));
     }
-    plan.sort_by_key(|(at, _)| *at);
-    (fired, plan)
+    all.sort_by_key(|(_, (at, _))| *at);
+    all.into_iter().unzip()
+}
+
+/// Those of which something came, of faults that were planned.
+pub(super) fn felt(of: &[&'static str], plan: &Plan, was_felt: impl Fn(&str, &Fault) -> bool) -> Vec<&'static str> {
+    of.iter().zip(plan).filter(|(kind, (_, fault))| was_felt(kind, fault)).map(|(kind, _)| *kind).collect()
 }
 
 /// Which of all kinds have fired: each has to in one seed of twenty.

@@ -60,7 +60,7 @@ pub(super) fn run(options: &Options) -> Report {
         discover: rng.chance(1, 3),
         telling: options.telling,
     };
-    let (fired, plan) = mishaps::plan(&mut rng, KINDS, 8, READY..STOP - 2, |rng, kind| faults(rng, kind, servers));
+    let (kinds, plan) = mishaps::plan(&mut rng, KINDS, 8, READY..STOP - 2, |rng, kind| faults(rng, kind, servers));
     let plan = options.cut(plan);
     let calm = plan.iter().map(|(at, fault)| *at + fault.felt()).max().unwrap_or_default().max(seconds(STOP));
     // To wait until all is forgotten takes long.
@@ -94,7 +94,7 @@ pub(super) fn run(options: &Options) -> Report {
     }
     let mut report = world.report();
     let oracle = world.ground.oracle(|oracle, _| oracle.figures());
-    report.figures = mishaps::shares(KINDS, &fired).chain(world.works.figures()).chain(oracle).collect();
+    report.figures = mishaps::shares(KINDS, &kinds).chain(world.works.figures()).chain(oracle).collect();
     report.figures.push(Figure::none("runs in which something did not hold", u64::from(report.failure.is_some())));
     report
 }

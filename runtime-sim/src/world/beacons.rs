@@ -9,7 +9,7 @@ use circuit_core::{
     session::ClusterKey,
 };
 
-use super::{Happening, ServerIndex, Sim, server::WALL};
+use super::{Happening, ServerIndex, Sim, effects::Mishap, server::WALL};
 use crate::faults::Fault;
 
 /// The one interface of every host.
@@ -30,6 +30,10 @@ impl Wire {
 
 fn group() -> Option<Group> {
     Group::new(SocketAddr::from(([228, 8, 8, 8], 7_711))).ok()
+}
+
+const fn is_bad(fault: &Fault) -> bool {
+    matches!(fault, Fault::Datagrams { .. })
 }
 
 impl Sim {
@@ -112,20 +116,30 @@ impl Sim {
     }
 
     fn send_datagram(&mut self, from: ServerIndex, to: ServerIndex, packet: &[u8]) {
+        self.trace.bytes(packet);
         let bad = self.wire.bad > 0;
-        if self.network.quality(from, to).loses(&mut self.rng) || bad && self.rng.chance(Wire::LOST, 100) {
-            return;
+        if self.network.quality(from, to).loses(&mut self.rng) {
+            return self.effects.feel_packet(from, to, Mishap::Lost);
+        }
+        if bad && self.rng.chance(Wire::LOST, 100) {
+            self.effects.datagrams.lost += 1;
+            return self.effects.feel_all(is_bad);
         }
         let copies = 1 + usize::from(bad && self.rng.chance(Wire::REPEATED, 100));
+        self.effects.datagrams.repeated += copies as u64 - 1;
         for _ in 0..copies {
             let mut packet = packet.to_vec();
             if bad && self.rng.chance(Wire::DAMAGED, 100) {
                 let at = self.rng.below(packet.len() as u64) as usize;
                 packet[at] ^= 1 << self.rng.below(8);
+                self.effects.datagrams.damaged += 1;
             }
             let late = if bad { Duration::from_millis(self.rng.below(500)) } else { Duration::ZERO };
             let at = self.now + self.delay() + late;
             self.schedule(at, Happening::Datagram(to, from, packet.into()));
+        }
+        if bad {
+            self.effects.feel_all(is_bad); // it is late at least
         }
     }
 
@@ -134,6 +148,9 @@ impl Sim {
         self.wire.bad += count;
         if count > 0 {
             self.schedule(self.now + fault.lasting(), Happening::Over(fault));
+            self.effects.begin(fault);
+        } else {
+            self.effects.end(fault);
         }
     }
 

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use circuit_core::{
-    effect::{Effect, EffectEvent},
+    ErrorKind,
+    effect::{Effect, EffectEvent, ProcessEvent},
     elements::ElementId,
     node::Input,
 };
 
 use super::{Happening, ServerIndex, Sim};
-use crate::faults::Fault;
+use crate::{faults::Fault, script::TOO_MANY};
 
 /// What is wrong with a machine, each for as many faults as brought it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,6 +19,16 @@ pub(super) struct Ails {
     pub(super) disk: i32,
     /// Its server is of another version.
     pub(super) version: i32,
+}
+
+/// Whether a machine would not start a process.
+fn is_refused(event: &EffectEvent) -> bool {
+    let EffectEvent::Process { event, .. } = event else { return false };
+    match event {
+        ProcessEvent::Failed { errno } => *errno == TOO_MANY,
+        ProcessEvent::Refused { error } => error.kind == ErrorKind::SpawnFailed(TOO_MANY),
+        _ => false,
+    }
 }
 
 /// How long an operating system takes for anything.
@@ -29,10 +40,18 @@ impl Sim {
         self.servers[server].scripts.running()
     }
 
+    /// How many sockets of name servers a server has.
+    pub fn served(&self, server: ServerIndex) -> usize {
+        self.servers[server].scripts.served().count()
+    }
+
     /// A machine ails from now on, or by `count` less.
     pub(super) fn ail(&mut self, fault: Fault, count: i32) {
         if count > 0 {
             self.schedule(self.now + fault.lasting(), Happening::Over(fault));
+            self.effects.begin(fault);
+        } else {
+            self.effects.end(fault);
         }
         match fault {
             Fault::NoSpawn { server, .. } => {
@@ -63,6 +82,9 @@ impl Sim {
     /// Does what a server wants.
     pub(super) fn perform(&mut self, server: ServerIndex, effect: Effect) {
         let events = self.servers[server].scripts.perform(self.now, effect);
+        if events.iter().any(is_refused) {
+            self.effects.feel_all(|fault| matches!(*fault, Fault::NoSpawn { server: full, .. } if full == server));
+        }
         self.come_of(server, events);
     }
 

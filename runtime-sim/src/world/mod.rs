@@ -5,6 +5,7 @@
 
 mod beacons;
 mod client;
+mod effects;
 mod machine;
 mod net;
 mod network;
@@ -31,6 +32,7 @@ use crate::{
 };
 use beacons::Wire;
 use client::SimClient;
+use effects::Effects;
 pub use net::RECORD;
 use net::{Connection, ConnectionId, End, Side};
 pub use network::{Network, Quality, STUCK, is_hopeless};
@@ -142,6 +144,7 @@ pub struct Sim {
     ends: BTreeMap<End, (ConnectionId, Side)>,
     network: Network,
     wire: Wire,
+    effects: Effects,
     /// The epochs that each server ever had.
     issued: BTreeMap<ServerId, Vec<Epoch>>,
     /// The starts that were told to leave.
@@ -299,6 +302,7 @@ impl Sim {
             ends: BTreeMap::new(),
             network: Network::default(),
             wire: Wire::default(),
+            effects: Effects::default(),
             issued: BTreeMap::new(),
             left: BTreeSet::new(),
             pauses_end: Instant::ZERO,
@@ -434,6 +438,7 @@ impl Sim {
     }
 
     fn fault(&mut self, fault: Fault) {
+        self.befall(fault);
         match fault {
             Fault::Cut { .. } | Fault::Split { .. } | Fault::Weak { .. } => self.worsen(fault),
             Fault::Jump { server, ahead } => self.jump(server, ahead),
@@ -458,7 +463,7 @@ impl Sim {
     }
 
     /// A server that stands still does nothing until it goes on.
-    fn paused_until(&self, event: &Happening) -> Option<Instant> {
+    fn paused_until(&mut self, event: &Happening) -> Option<Instant> {
         if self.pauses_end <= self.now {
             return None;
         }
@@ -472,6 +477,8 @@ impl Sim {
             Happening::Arrive(id, side) | Happening::Down(id, side) => self.end_of(*id, *side),
             _ => None,
         };
-        server.map(|server| self.servers[server].paused).filter(|&until| until > self.now)
+        let server = server.filter(|&server| self.servers[server].paused > self.now)?;
+        self.feel_pause(server);
+        Some(self.servers[server].paused)
     }
 }

@@ -20,7 +20,8 @@ use circuit_core::{
     wire::Frame,
 };
 
-use super::{ClientIndex, Happening, ServerIndex, Sim, network::is_hopeless};
+use super::{ClientIndex, Happening, ServerIndex, Sim, effects::Mishap, network::is_hopeless};
+use crate::faults::Fault;
 
 /// What a session adds to a frame that it sends by itself: a length and a seal.
 pub const RECORD: usize = 18;
@@ -104,6 +105,8 @@ impl Sim {
     pub(super) fn dial(&mut self, near: End, target: SocketAddr, expect: Option<ServerId>) {
         self.next += 1;
         let id = ConnectionId(self.next);
+        self.trace.word(u64::from(target.port()) << 32 | self.server_at(target).map_or(0, |server| server as u64 + 1));
+        self.trace.word(expect.map_or(0, |expect| expect.0));
         let (to_near, to_far) = (Way::default(), Way::default());
         self.connections.insert(id, Connection { near, far: None, target, expect, up: false, to_near, to_far });
         self.ends.insert(near, (id, Side::Near));
@@ -126,10 +129,13 @@ impl Sim {
             return self.refuse(id);
         };
         if !self.network.round(from, server).passes() {
+            self.effects.feel_packet(from, server, Mishap::Held);
+            self.effects.feel_packet(server, from, Mishap::Held);
             return; // no answer: the dialling end gives up by itself
         }
         let life = self.servers[server].life;
-        let accepted = expect.is_none_or(|expect| expect == self.servers[server].id) && self.understand(from, server);
+        let understood = self.understand(from, server);
+        let accepted = expect.is_none_or(|expect| expect == self.servers[server].id) && understood;
         let source = IpAddr::V4(Ipv4Addr::new(10, 1, (from >> 8) as u8, from as u8));
         let clock = self.servers[server].clock;
         let link = match &mut self.servers[server].node {
@@ -151,9 +157,14 @@ impl Sim {
     }
 
     /// Whether two hosts are of one version. Clients are of the old one.
-    fn understand(&self, one: usize, other: usize) -> bool {
+    fn understand(&mut self, one: usize, other: usize) -> bool {
         let is_new = |host: usize| self.servers.get(host).is_some_and(|server| server.ails.version > 0);
-        is_new(one) == is_new(other)
+        let same = is_new(one) == is_new(other);
+        if !same {
+            let is_of = |server| server == one || server == other;
+            self.effects.feel_all(|fault| matches!(*fault, Fault::Version { server, .. } if is_of(server)));
+        }
+        same
     }
 
     fn refuse(&mut self, id: ConnectionId) {
@@ -206,6 +217,7 @@ impl Sim {
         frame.encode(&mut bytes);
         self.sent += (bytes.len() + RECORD) as u64;
         self.frames += 1;
+        self.trace.bytes(&bytes);
         let Ok(frame) = Frame::decode(&mut bytes.into()) else {
             return self.fail(format!("a frame that was sent does not parse: {frame:?}"));
         };
@@ -361,6 +373,12 @@ impl Sim {
         for id in all {
             self.reset(id);
         }
+    }
+
+    /// Whether anything is on its way between two hosts.
+    pub(super) fn is_busy(&self, a: usize, b: usize) -> bool {
+        let connections = self.between(a, b).into_iter().filter_map(|id| self.connections.get(&id));
+        connections.into_iter().any(|one| !one.to_near.frames.is_empty() || !one.to_far.frames.is_empty())
     }
 
     fn between(&self, a: usize, b: usize) -> Vec<ConnectionId> {

@@ -6,6 +6,7 @@ use circuit_core::{Instant, Rng};
 
 use super::{
     Happening, Sim,
+    effects::Mishap,
     net::{Connection, ConnectionId, Side},
 };
 use crate::faults::{ALWAYS, Fault, Hosts};
@@ -19,11 +20,11 @@ const FIRST_AGAIN: Duration = Duration::from_secs(1);
 
 /// How bad one direction between hosts is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Rule {
-    from: Hosts,
-    to: Hosts,
-    loss: u16,
-    slow: Duration,
+pub(super) struct Rule {
+    pub(super) from: Hosts,
+    pub(super) to: Hosts,
+    pub(super) loss: u16,
+    pub(super) slow: Duration,
 }
 
 /// What passes from a host to another.
@@ -111,7 +112,7 @@ impl Quality {
 }
 
 /// What a fault makes bad while it lasts.
-fn rules_of(fault: Fault) -> Vec<Rule> {
+pub(super) fn rules_of(fault: Fault) -> Vec<Rule> {
     let rule = |from, to, loss, slow| Rule { from, to, loss, slow };
     let both = |a, b| vec![rule(a, b, ALWAYS, Duration::ZERO), rule(b, a, ALWAYS, Duration::ZERO)];
     match fault {
@@ -126,6 +127,7 @@ impl Sim {
     /// The network becomes bad somewhere, for a while.
     pub(super) fn worsen(&mut self, fault: Fault) {
         self.network.worsen(fault);
+        self.effects.begin(fault);
         self.schedule(self.now + fault.lasting(), Happening::Over(fault));
     }
 
@@ -133,6 +135,7 @@ impl Sim {
     pub(super) fn improve(&mut self, fault: Fault) {
         let over = rules_of(fault);
         self.network.improve(fault);
+        self.effects.end(fault);
         let on = |from, to| over.iter().any(|rule| rule.from.contain(from) && rule.to.contain(to));
         let crosses = |connection: &Connection| {
             let (near, far) = (self.host_of(connection.near), connection.far.map(|far| self.host_of(far)));
@@ -174,13 +177,25 @@ impl Sim {
         }
     }
 
+    /// A packet is late by so much.
+    fn suffer(&mut self, from: usize, to: usize, quality: Quality, late: Duration) {
+        if !quality.slow.is_zero() {
+            self.effects.feel_packet(from, to, Mishap::Slow);
+        }
+        if late > quality.slow {
+            self.effects.feel_packet(from, to, Mishap::Lost);
+        }
+    }
+
     /// When what is sent now arrives; nothing if nothing passes.
     pub(super) fn arrival(&mut self, from: usize, to: usize) -> Option<Instant> {
         let quality = self.network.quality(from, to);
         if !quality.passes() {
+            self.effects.feel_packet(from, to, Mishap::Held);
             return None;
         }
         let lost = quality.delay(&mut self.rng);
+        self.suffer(from, to, quality, lost);
         Some(self.now + self.delay() + lost)
     }
 }

@@ -15,7 +15,7 @@ use circuit_core::{
     wire::{Frame, Load, Route, route::End as RouteEnd},
 };
 
-use crate::script::Scripts;
+use crate::{faults::Fault, script::Scripts};
 
 use super::{Happening, Seeds, ServerIndex, Settings, Sim, Told, machine::Ails, net::End};
 
@@ -33,6 +33,8 @@ pub(super) struct Server {
     /// Counts its incarnations, whatever their identity.
     pub(super) life: u32,
     pub(super) paused: Instant,
+    /// The end of the last pause that kept it from something.
+    pub(super) pause_felt: Instant,
     /// It was told to leave.
     pub(super) leaving: bool,
     pub(super) clock: Clock,
@@ -65,6 +67,7 @@ impl Server {
             start: 0,
             life: 0,
             paused: Instant::ZERO,
+            pause_felt: Instant::ZERO,
             leaving: false,
             clock,
             scripts: Scripts::default(),
@@ -122,6 +125,10 @@ impl Clock {
     fn new(rng: &Rng, drift: u64) -> Self {
         let rate = SECOND as u64 - drift + rng.fork("clock").below(2 * drift + 1);
         Self { ahead: Duration::ZERO, rate }
+    }
+
+    pub(super) const fn drifts(self) -> bool {
+        self.rate != SECOND as u64
     }
 
     /// What it shows.
@@ -326,6 +333,7 @@ impl Sim {
         if self.servers[server].node.is_none() {
             let known = self.servers[server].start > 0;
             if known && same && self.servers[server].ails.disk > 0 {
+                self.effects.feel_all(|fault| matches!(*fault, Fault::FullDisk { server: full, .. } if full == server));
                 // Which start this is could not be kept: it refuses to.
                 return self.schedule(self.now + Duration::from_secs(1), Happening::Restart(server, same));
             }
@@ -367,6 +375,7 @@ impl Sim {
         }
     }
 
+    /// A frame arrives; what is in it was noted when it was sent.
     pub(super) fn trace_frame(&mut self, to: End, frame: &Frame) {
         self.say(|| match frame {
             Frame::Packet(route, load) => format!("  {to:?} {route:?} {}", message_of(*route, load.clone())),
@@ -374,13 +383,6 @@ impl Sim {
             other => format!("  {to:?} {other:?}"),
         });
         self.trace.word(self.host_of(to) as u64);
-        match frame {
-            Frame::Packet(route, Load::Encoded(body)) => {
-                self.trace.word(route.session);
-                self.trace.bytes(body);
-            }
-            other => self.trace.word(other.cost() as u64),
-        }
     }
 }
 

@@ -135,6 +135,11 @@ impl Channel {
         self.messages.get_mut(&place).is_some_and(|message| message.replace(bytes))
     }
 
+    /// Bytes of the messages that it buffers.
+    pub const fn buffered(&self) -> u64 {
+        self.buffered
+    }
+
     /// How many messages it holds.
     pub fn len(&self) -> usize {
         self.messages.len()

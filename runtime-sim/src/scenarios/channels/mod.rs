@@ -6,17 +6,18 @@
 //! channels are drained, and the books must balance: no message lost, none
 //! acknowledged twice, first in first out, every call answered; and every
 //! channel must have the room that it had. At last the clients hang up, and
-//! later nothing of them may be left.
+//! later nothing of them may be left. What servers see of each other is checked
+//! all the while.
 
 pub(crate) mod agent;
 pub(crate) mod books;
 
 use std::time::Duration;
 
-use circuit_core::{Rng, client::Event};
+use circuit_core::{Rng, client::Event, membership as member};
 
 use super::{Options, seconds};
-use crate::{App, ClientIndex, Report, Seeds, ServerIndex, Settings, Sim, World, faults::Weather};
+use crate::{App, ClientIndex, Oracle, Report, Seeds, ServerIndex, Settings, Sim, World, faults::Weather, oracle};
 use agent::Agent;
 use books::Books;
 
@@ -65,31 +66,78 @@ pub(super) fn run(options: &Options) -> Report {
         crashes: rng.chance(1, 2),
     };
     let plan = options.cut(weather.plan(&mut rng));
-    let mut world = World::new(settings, options.seed, &plan, Channels::new(&mut rng, servers, clients));
+    let app = Watched {
+        channels: Channels::new(&mut rng, servers, clients),
+        oracle: Oracle::new(servers, plan.clone(), servers),
+    };
+    let mut world = World::new(settings, options.seed, &plan, app);
     world.run_until(seconds(STOP));
-    world.app.begin_no_more();
+    world.app.channels.begin_no_more();
     if rng.fork("patience").chance(1, 2) {
         world.run_until(seconds(WAITED));
-        world.app.matched(&mut world.sim);
+        world.app.channels.matched(&mut world.sim);
     }
-    world.app.stop(&mut world.sim);
+    world.app.channels.stop(&mut world.sim);
     world.run_until(seconds(DRAIN));
-    world.app.drain(&mut world.sim);
+    world.app.oracle.converged(&mut world.sim, "long after all was healed");
+    let events = world.app.oracle.count();
+    world.app.channels.drain(&mut world.sim);
     world.run_until(seconds(SETTLED));
-    world.app.balance(&mut world.sim);
+    world.app.channels.balance(&mut world.sim);
     if plan.is_empty() {
-        world.app.confirmed(&mut world.sim);
+        world.app.channels.confirmed(&mut world.sim);
     }
-    world.app.fill(&mut world.sim);
+    world.app.channels.fill(&mut world.sim);
     world.run_until(seconds(FILLED));
     for client in 0..clients {
         world.sim.client(client, |client, _| client.close());
     }
     world.run_until(seconds(END));
-    world.app.nothing_left(&mut world.sim);
+    world.app.channels.nothing_left(&mut world.sim);
+    world.app.oracle.settled(&mut world.sim);
+    if world.app.oracle.count() != events {
+        world.sim.fail("somebody joined or left when all was quiet (P9)");
+    }
     let mut report = world.report();
-    report.figures = world.app.books.figures();
+    report.figures = world.app.channels.books.figures().into_iter().chain(world.app.oracle.figures()).collect();
     report
+}
+
+/// The clients' work, and an oracle that sees what servers see.
+struct Watched {
+    channels: Channels,
+    oracle: Oracle,
+}
+
+impl App for Watched {
+    fn start(&mut self, sim: &mut Sim) {
+        self.oracle.converged(sim, "after the boot");
+        self.channels.start(sim);
+    }
+
+    fn event(&mut self, sim: &mut Sim, client: ClientIndex, event: Event) {
+        self.channels.event(sim, client, event);
+    }
+
+    fn wake(&mut self, sim: &mut Sim, client: ClientIndex, token: u64) {
+        self.channels.wake(sim, client, token);
+    }
+
+    fn replaced(&mut self, sim: &mut Sim, client: ClientIndex) {
+        self.channels.replaced(sim, client);
+    }
+
+    fn crashed(&mut self, sim: &mut Sim, server: ServerIndex) {
+        self.channels.crashed(sim, server);
+    }
+
+    fn member(&mut self, sim: &mut Sim, server: ServerIndex, life: u32, event: member::Event) {
+        self.oracle.event(sim, server, life, event);
+    }
+
+    fn acted(&mut self, sim: &mut Sim, server: ServerIndex) {
+        self.oracle.acted(sim, server);
+    }
 }
 
 pub(super) struct Channels {
@@ -169,9 +217,14 @@ impl Channels {
                 sim.fail(format!("server {server} is not back"));
                 return;
             };
-            let counts = (left.clients, left.registrations, left.calls, left.waiting, left.packets, left.timers);
-            if counts != (0, 0, 0, 0, 0, 0) {
-                sim.fail(format!("server {server} has not forgotten everything: {left:?}"));
+            if let Some(what) = oracle::left(&left) {
+                sim.fail(format!("server {server} has not forgotten everything, but keeps {what}: {left:?}"));
+            }
+            let watched = sim.running(server).filter(|(_, released)| !released).count();
+            let served = sim.served(server);
+            if watched + served > left.elements {
+                let things = format!("{watched} processes and {served} sockets for {} elements", left.elements);
+                sim.fail(format!("server {server} has {things}"));
             }
         }
     }
