@@ -44,6 +44,8 @@ const RARELY: u32 = 6;
 pub(super) const SILENCE: Duration = Duration::from_millis(5_100);
 /// How long a server that refuses a connection may take to connect by itself.
 const REDIAL: Duration = Duration::from_millis(250);
+/// For so long after its silence a server may say what it found meanwhile.
+const AWAY: Duration = Duration::from_secs(10);
 /// Who sent a beat (other than an answer) within this time counts this server
 /// among its neighbours.
 const NEIGHBOURLY: Duration = Duration::from_secs(30);
@@ -83,13 +85,15 @@ pub(super) struct Edge {
     down: bool,
     /// It was heard at least once.
     known: bool,
+    /// When it last gave no sign for long.
+    doubted: Option<Instant>,
 }
 
 impl Edge {
     /// To a server that there is no link to yet.
     const fn new(now: Instant) -> Self {
         let next = Instant::NEVER;
-        Self { awaiting: Some(now), probe: 0, next, refused: false, down: false, known: false }
+        Self { awaiting: Some(now), probe: 0, next, refused: false, down: false, known: false, doubted: None }
     }
 
     pub(super) const fn opinion(&self, linked: bool) -> Opinion {
@@ -107,6 +111,11 @@ impl Edge {
     /// Whether it gives no sign, for longer than a connection takes.
     pub(super) fn is_in_doubt(&self, now: Instant) -> bool {
         self.down || self.awaiting.is_some_and(|since| since + FIRST_SIGN <= now)
+    }
+
+    /// Whether it gave no sign for long, until lately.
+    pub(super) fn was_in_doubt(&self, now: Instant) -> bool {
+        self.doubted.is_some_and(|at| now < at + AWAY)
     }
 
     const fn confirm(&mut self) {
@@ -365,6 +374,9 @@ impl Membership {
         let lost = !edge.down && (silent >= SILENCE || !linked && edge.refused && silent >= REDIAL);
         let doubted = silent >= if edge.known { RETRY } else { FIRST_SIGN };
         let alarming = doubted && edge.known && !edge.down;
+        if silent >= FIRST_SIGN {
+            edge.doubted = Some(now);
+        }
         let worse = lost || !edge.down && (FIRST_SIGN..FIRST_SIGN + RETRY).contains(&silent);
         edge.down |= lost;
         let next = now + if edge.down { retry } else { RETRY };

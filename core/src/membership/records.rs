@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use super::{
     MAX_SERVERS, Membership, Output, Record, State,
+    edges::Edge,
     message::{Message, News},
     rings::Rings,
 };
@@ -33,10 +34,13 @@ impl Membership {
         if known.is_none() && self.view.known() >= MAX_SERVERS {
             return;
         }
-        // Whoever is not here has no part in verdicts.
-        let verdict = news.verdict && from.is_none_or(|from| self.view.live(from).is_some());
+        let verdict = news.verdict && from.is_none_or(|from| self.has_part(now, from));
+        let is_far = |from| self.view.live(from).is_some() && !self.edges.contains_key(&from);
         let alive = known.is_some_and(|known| known.state == State::Alive);
-        if record.state == State::Dead && !verdict && alive {
+        if record.state == State::Dead && alive && news.verdict && from.is_some_and(is_far) {
+            return; // the neighbours say it, too, if it is known where this server is
+        }
+        if record.state == State::Dead && alive && !verdict {
             return self.accuse(now, record, from);
         }
         // Of the gone that nobody here knew, nobody needs to hear.
@@ -44,6 +48,15 @@ impl Membership {
             self.flood.push(News { record, verdict }, from, now);
         }
         self.adopt(now, record);
+    }
+
+    /// Whether a server has a part in verdicts: not if it is not here, nor if it was
+    /// away and may still say what was found where it was.
+    fn has_part(&self, now: Instant, id: ServerId) -> bool {
+        let was_here = |edge: &Edge| !edge.was_in_doubt(now);
+        self.view.live(id).is_some()
+            && !self.admission.is_just_back(now, id)
+            && self.edges.get(&id).is_none_or(was_here)
     }
 
     /// Puts a record in its place, with all that follows.
@@ -242,6 +255,31 @@ mod tests {
         rig.news(9, dead(4), true);
         assert!(rig.sees(4));
         assert!(rig.one.accused.contains_key(&ServerId(4)));
+    }
+
+    #[test]
+    fn who_is_just_back_has_none_either() {
+        let mut rig = Rig::among(5);
+        rig.news(2, dead(3), true);
+        let again = Record { epoch: Epoch { start: 1, rise: 1 }, ..alive(3) };
+        rig.news(2, again, true);
+        rig.news(3, dead(4), true);
+        assert!(rig.sees(3) && rig.sees(4));
+        rig.news(2, alive(4), true);
+        rig.live(2 * REFUTE_WITHIN, &[]);
+        rig.news(3, dead(5), true);
+        assert!(!rig.sees(5), "it is one of them again");
+    }
+
+    #[test]
+    fn nor_has_who_was_silent_for_long() {
+        for silent in [false, true] {
+            let mut rig = Rig::among(4);
+            rig.live(Duration::from_secs(7), if silent { &[3] } else { &[] });
+            rig.answer(3);
+            rig.news(3, dead(4), true);
+            assert_eq!(rig.sees(4), silent);
+        }
     }
 
     #[test]

@@ -25,8 +25,8 @@ impl Oracle {
     /// side of a split that has fewer of a subject's observers cannot know that
     /// the others have more. What either finds has to be a verdict all the same
     /// (P5). And for a while after a split nothing is promised: what the other side
-    /// has found, as it had to, is a verdict here too, until the subject has
-    /// refuted it.
+    /// has found, as it had to, comes from servers that this side may never have
+    /// missed, or that began there, and is a verdict until the subject refutes it.
     pub(super) fn is_stable(&self, sim: &impl Truth, observer: ServerIndex, subject: ServerIndex) -> bool {
         let now = sim.now();
         let is_well = |server| !self.has_stalled(now, server) && !self.has_slept(now, server);
