@@ -199,7 +199,7 @@ pub const ALL: &[Scenario] = &[
         name: "churn",
         about: "200 servers that stay for 60, 30 or 10 s",
         smoke: 0..1,
-        small: Some(30),
+        small: Some(60),
         run: churn::churn,
     },
     Scenario {

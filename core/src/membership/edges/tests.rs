@@ -110,3 +110,54 @@ fn who_beats_though_it_is_held_for_gone_hears_so() {
     assert!(told.is_some(), "{:?}", rig.said);
     assert_eq!(rig.news_of(3)[0].record, dead(3));
 }
+
+/// One of eleven that has just heard all its neighbours.
+fn content() -> Rig {
+    let mut rig = Rig::among(11);
+    for id in rig.one.edges.keys().copied().collect::<Vec<_>>() {
+        rig.act(|one, now| one.probe(now, id));
+    }
+    rig.answer_all(&[]);
+    rig.forget();
+    rig
+}
+
+/// Who was asked for a sign since it was last forgotten.
+fn asked(rig: &Rig) -> BTreeSet<u64> {
+    let asks = |(_, message): &&(u64, Message)| matches!(message, Message::Beat(Beat { reply: false, .. }));
+    rig.said.iter().filter(asks).map(|(to, _)| *to).collect()
+}
+
+#[test]
+fn who_hears_nobody_asks_the_one_that_is_due_next() {
+    let mut rig = content();
+    rig.pass(QUIET - Duration::from_millis(1));
+    assert_eq!(asked(&rig).len(), 0);
+    rig.pass(Duration::from_millis(1));
+    assert_eq!(asked(&rig).len(), 1);
+    rig.answer_all(&[]);
+    rig.live(QUIET, &[]);
+    assert_eq!(asked(&rig).len(), 2, "and then the next");
+}
+
+#[test]
+fn when_one_gives_no_sign_all_are_asked_at_once() {
+    let mut rig = content();
+    let all: BTreeSet<u64> = rig.one.edges.keys().map(|id| id.0).collect();
+    rig.pass(QUIET + RETRY - Duration::from_millis(1));
+    assert_eq!(asked(&rig).len(), 1);
+    rig.pass(Duration::from_millis(1));
+    assert_eq!(asked(&rig), all);
+    let silent = *all.first().unwrap();
+    rig.answer_all(&[silent]);
+    rig.forget();
+    rig.live(RETRY + QUIET, &[silent]);
+    assert!(asked(&rig).len() < all.len(), "but not again and again");
+}
+
+#[test]
+fn who_is_cut_off_from_all_finds_them_gone_soon() {
+    let mut rig = Rig::among(40);
+    rig.pass(Duration::from_secs(15));
+    assert_eq!(rig.one.view().len(), 1);
+}
