@@ -104,6 +104,10 @@ impl Edge {
         }
     }
 
+    pub(super) const fn is_known(&self) -> bool {
+        self.known
+    }
+
     pub(super) const fn is_down(&self) -> bool {
         self.down
     }
@@ -335,7 +339,7 @@ impl Membership {
 
     /// When somebody has to be heard.
     pub(super) fn quiet_until(&self) -> Option<Instant> {
-        (!self.edges.is_empty()).then(|| self.heard + QUIET)
+        (self.edges.len() > FEW_EDGES).then(|| self.heard + QUIET)
     }
 
     fn break_silence(&mut self, now: Instant) {
@@ -374,10 +378,11 @@ impl Membership {
         let lost = !edge.down && (silent >= SILENCE || !linked && edge.refused && silent >= REDIAL);
         let doubted = silent >= if edge.known { RETRY } else { FIRST_SIGN };
         let alarming = doubted && edge.known && !edge.down;
+        let was_in_doubt = edge.doubted >= edge.awaiting.map(|since| since + FIRST_SIGN);
+        let worse = lost || !edge.down && silent >= FIRST_SIGN && !was_in_doubt;
         if silent >= FIRST_SIGN {
             edge.doubted = Some(now);
         }
-        let worse = lost || !edge.down && (FIRST_SIGN..FIRST_SIGN + RETRY).contains(&silent);
         edge.down |= lost;
         let next = now + if edge.down { retry } else { RETRY };
         self.schedule(id, next);
@@ -403,7 +408,7 @@ impl Membership {
     /// Somebody gives no sign: if this server is cut off from many, it is not to
     /// find that out from one quiet edge after the other.
     fn alarm(&mut self, now: Instant) {
-        if self.alarmed.is_some_and(|at| now < at + SILENCE) {
+        if self.alarmed.is_some_and(|at| now < at + QUIET) {
             return;
         }
         self.alarmed = Some(now);

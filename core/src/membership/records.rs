@@ -34,13 +34,14 @@ impl Membership {
         if known.is_none() && self.view.known() >= MAX_SERVERS {
             return;
         }
-        let verdict = news.verdict && from.is_none_or(|from| self.has_part(now, from));
+        let is_death = record.state == State::Dead;
+        let verdict = news.verdict && (!is_death || from.is_none_or(|from| self.has_part(now, from)));
         let is_far = |from| self.view.live(from).is_some() && !self.edges.contains_key(&from);
         let alive = known.is_some_and(|known| known.state == State::Alive);
-        if record.state == State::Dead && alive && news.verdict && from.is_some_and(is_far) {
+        if is_death && alive && news.verdict && from.is_some_and(is_far) && self.hears_neighbours(now) {
             return; // the neighbours say it, too, if it is known where this server is
         }
-        if record.state == State::Dead && alive && !verdict {
+        if is_death && alive && !verdict {
             return self.accuse(now, record, from);
         }
         // Of the gone that nobody here knew, nobody needs to hear.
@@ -265,10 +266,23 @@ mod tests {
         rig.news(2, again, true);
         rig.news(3, dead(4), true);
         assert!(rig.sees(3) && rig.sees(4));
-        rig.news(2, alive(4), true);
+        rig.news(2, Record { epoch: Epoch { start: 1, rise: 1 }, ..alive(4) }, true);
         rig.live(2 * REFUTE_WITHIN, &[]);
+        assert!(rig.sees(4));
         rig.news(3, dead(5), true);
         assert!(!rig.sees(5), "it is one of them again");
+    }
+
+    #[test]
+    fn what_one_that_is_no_neighbour_found_is_left_to_those_that_are() {
+        let mut rig = Rig::among(60);
+        let is_far = |id: &u64| !rig.one.edges.contains_key(&ServerId(*id));
+        let [far, other] = [(2..=60).find(is_far), (2..=60).rev().find(is_far)].map(Option::unwrap);
+        rig.news(far, dead(other), true);
+        assert!(rig.sees(other) && rig.one.accused.is_empty());
+        let near = rig.one.edges.keys().next().unwrap().0;
+        rig.news(near, dead(other), true);
+        assert!(!rig.sees(other));
     }
 
     #[test]
@@ -278,7 +292,7 @@ mod tests {
             rig.live(Duration::from_secs(7), if silent { &[3] } else { &[] });
             rig.answer(3);
             rig.news(3, dead(4), true);
-            assert_eq!(rig.sees(4), silent);
+            assert_eq!((rig.sees(4), rig.one.accused.contains_key(&ServerId(4))), (silent, silent));
         }
     }
 

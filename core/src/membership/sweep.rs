@@ -63,7 +63,8 @@ impl Membership {
         let neighbours = self.rings.set();
         let lost = neighbours.iter().filter(|&&id| self.is_lost(id)).count();
         let in_doubt = |id| self.edges.get(id).is_some_and(|edge| edge.is_in_doubt(now));
-        let cut_off = neighbours.iter().all(in_doubt);
+        let is_known = |id| self.edges.get(id).is_some_and(Edge::is_known);
+        let cut_off = neighbours.iter().all(in_doubt) && neighbours.iter().any(is_known);
         if self.trial.is_some() || self.sweep.is_old(now) {
             self.sweep = Sweep::default();
         }
@@ -99,6 +100,12 @@ impl Membership {
             return self.sweep.sides.iter().filter_map(next).collect();
         }
         Rings::among(self.me, self.view.ids().filter(|id| !lost.contains(id))).set()
+    }
+
+    /// Whether any neighbour gives a sign.
+    pub(super) fn hears_neighbours(&self, now: Instant) -> bool {
+        let gives_signs = |id| self.edges.get(&id).is_some_and(|edge| !edge.is_in_doubt(now));
+        self.rings.set().into_iter().any(gives_signs)
     }
 
     fn may_be_well(&self, id: ServerId) -> bool {

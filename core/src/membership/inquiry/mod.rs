@@ -96,10 +96,9 @@ impl Membership {
         };
         for &other in others {
             let known_down = self.edges.get(&other).is_some_and(|edge| edge.opinion(false) == Opinion::Down);
-            if known_down && !self.peers.contains_key(&other) {
-                self.set_vote(subject, other, Vote::Unreachable);
-            } else {
-                self.set_vote(subject, other, Vote::Asked);
+            let linked = self.peers.contains_key(&other);
+            self.set_vote(subject, other, if known_down { Vote::Unreachable } else { Vote::Asked });
+            if !known_down || linked {
                 self.say(other, &Message::Opinion { subject, epoch, opinion: told, ask: true });
             }
         }
