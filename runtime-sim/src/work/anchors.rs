@@ -135,12 +135,6 @@ impl Work for Anchors {
         self.clients.clone()
     }
 
-    fn start(&mut self, sim: &mut Sim) {
-        for client in self.clients() {
-            sim.wake_after(client, Duration::from_millis(500), ACT);
-        }
-    }
-
     fn event(&mut self, sim: &mut Sim, _: ClientIndex, event: Event) {
         if let Event::Answer { call, result } = event {
             self.answered(sim, call, result);

@@ -13,7 +13,7 @@ mod processes;
 mod selects;
 mod watcher;
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 use circuit_core::client::Event;
 
@@ -33,8 +33,12 @@ const ACT: u64 = u64::MAX;
 pub(crate) trait Work {
     /// Its clients.
     fn clients(&self) -> Range<ClientIndex>;
-    /// The world is ready.
-    fn start(&mut self, sim: &mut Sim);
+    /// The world is ready: by itself each client is woken soon.
+    fn start(&mut self, sim: &mut Sim) {
+        for client in self.clients() {
+            sim.wake_after(client, Duration::from_millis(500), ACT);
+        }
+    }
     /// One of its clients says something.
     fn event(&mut self, sim: &mut Sim, client: ClientIndex, event: Event);
     /// It is the time that one of its clients asked for, with this number.

@@ -114,12 +114,6 @@ impl Work for Processes {
         self.clients.clone()
     }
 
-    fn start(&mut self, sim: &mut Sim) {
-        for client in self.clients() {
-            sim.wake_after(client, Duration::from_millis(500), ACT);
-        }
-    }
-
     fn event(&mut self, sim: &mut Sim, client: ClientIndex, event: Event) {
         match event {
             Event::Data { call, bytes, end, .. } => {
