@@ -62,9 +62,8 @@ impl Membership {
     pub(super) fn look_around(&mut self, now: Instant) {
         let neighbours = self.rings.set();
         let lost = neighbours.iter().filter(|&&id| self.is_lost(id)).count();
-        let in_doubt = |id| self.edges.get(id).is_some_and(|edge| edge.is_in_doubt(now));
         let is_known = |id| self.edges.get(id).is_some_and(Edge::is_known);
-        let cut_off = neighbours.iter().all(in_doubt) && neighbours.iter().any(is_known);
+        let cut_off = neighbours.iter().all(|&id| self.is_in_doubt(now, id)) && neighbours.iter().any(is_known);
         if self.trial.is_some() || self.sweep.is_old(now) {
             self.sweep = Sweep::default();
         }
@@ -78,7 +77,7 @@ impl Membership {
     /// Looks along each side until there is somebody who may be well.
     fn look_further(&mut self, now: Instant) {
         let before = &self.sweep;
-        let gives_signs = |id| !self.edges.get(&id).is_some_and(|edge| edge.is_in_doubt(now));
+        let gives_signs = |id| !self.is_in_doubt(now, id);
         let may_be_well = |side: &Vec<ServerId>| side.iter().any(|&id| self.view.live(id).is_some() && gives_signs(id));
         if before.is_under_way() && (before.sides.iter().all(may_be_well) || before.far >= self.view.len()) {
             return;
@@ -102,9 +101,14 @@ impl Membership {
         Rings::among(self.me, self.view.ids().filter(|id| !lost.contains(id))).set()
     }
 
+    /// Whether a server is observed, and gives no sign.
+    fn is_in_doubt(&self, now: Instant, id: ServerId) -> bool {
+        self.edges.get(&id).is_some_and(|edge| edge.is_in_doubt(now))
+    }
+
     /// Whether any neighbour gives a sign.
     pub(super) fn hears_neighbours(&self, now: Instant) -> bool {
-        let gives_signs = |id| self.edges.get(&id).is_some_and(|edge| !edge.is_in_doubt(now));
+        let gives_signs = |id| self.edges.contains_key(&id) && !self.is_in_doubt(now, id);
         self.rings.set().into_iter().any(gives_signs)
     }
 
