@@ -27,7 +27,7 @@ use world::Bench;
 #[derive(Parser)]
 #[command(name = "circuit-sim compare")]
 struct Arguments {
-    /// What they are put through: boot, crash, lossy, churn or all.
+    /// What they are put through: a scenario that `list` names and they can play, or all.
     scenario: String,
     /// How many servers.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(4..=10_000))]

@@ -1,12 +1,9 @@
 //! What each of them is put through, and what is measured.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use circuit_core::{Instant, Rng};
-use circuit_sim::faults::{Fault, Hosts, Plan};
+use circuit_sim::faults::{ALWAYS, Fault, Hosts, Plan};
 
 use super::system::{Setup, Sight, System, Traffic, Who};
 
@@ -30,7 +27,31 @@ pub(crate) const PLAYS: &[Play] = &[
         name: "lossy",
         about: "one of a hundred loses 80 % of what it sends, for two minutes",
         plan: losses,
-        measure: lossy,
+        measure: bad_links,
+    },
+    Play {
+        name: "flipflop",
+        about: "one of a hundred hears nothing for 20 s, every 40 s, for two minutes",
+        plan: deafness,
+        measure: bad_links,
+    },
+    Play {
+        name: "stalled",
+        about: "a quarter of them stand still for up to 4 s while one of a hundred is killed",
+        plan: pauses,
+        measure: stalled,
+    },
+    Play {
+        name: "partition",
+        about: "halves that cannot reach each other for two minutes",
+        plan: |_, servers| vec![(at(FAULT), Fault::Split { below: servers / 2, lasting: LASTING })],
+        measure: partition,
+    },
+    Play {
+        name: "wan",
+        about: "as boot, in two data centres 300 ms apart, and one in a hundred packets between them is lost",
+        plan: distance,
+        measure: boot,
     },
     Play {
         name: "churn",
@@ -51,7 +72,9 @@ const SETTLED: u64 = 90;
 /// And when it was seen what idleness costs, something goes wrong.
 const FAULT: u64 = 120;
 /// For so long.
-const LASTING: u64 = 120;
+const LASTING: Duration = Duration::from_secs(120);
+/// And then it is over.
+const OVER: u64 = FAULT + LASTING.as_secs();
 /// What has not come about after this never does.
 const PATIENCE: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_millis(20);
@@ -76,10 +99,41 @@ fn crashes(_: &mut Rng, servers: usize) -> Plan {
 }
 
 fn losses(_: &mut Rng, servers: usize) -> Plan {
-    let lasting = Duration::from_secs(LASTING);
-    let weak =
-        |server| Fault::Weak { from: Hosts::one(server), to: Hosts::ALL, loss: 800, slow: Duration::ZERO, lasting };
-    chosen(servers).into_iter().map(|server| (at(FAULT), weak(server))).collect()
+    let weak = |server| {
+        let (from, to) = (Hosts::one(server), Hosts::ALL);
+        (at(FAULT), Fault::Weak { from, to, loss: 800, slow: Duration::ZERO, lasting: LASTING })
+    };
+    chosen(servers).into_iter().map(weak).collect()
+}
+
+fn deafness(_: &mut Rng, servers: usize) -> Plan {
+    const TURN: Duration = Duration::from_secs(20);
+    let times = (FAULT..OVER).step_by(2 * TURN.as_secs() as usize);
+    let deaf = |second, server| {
+        let (from, to) = (Hosts::ALL, Hosts::one(server));
+        (at(second), Fault::Weak { from, to, loss: ALWAYS, slow: Duration::ZERO, lasting: TURN })
+    };
+    times.flat_map(|second| chosen(servers).into_iter().map(move |server| deaf(second, server))).collect()
+}
+
+fn pauses(rng: &mut Rng, servers: usize) -> Plan {
+    let mut plan = crashes(rng, servers);
+    let mortal = chosen(servers);
+    let still = (1..servers).filter(|server| !mortal.contains(server)).take(servers / 4);
+    plan.extend(still.map(|server| {
+        let lasting = Duration::from_millis(500 + rng.below(3_400));
+        (at(FAULT), Fault::Pause { server, lasting })
+    }));
+    plan
+}
+
+fn distance(_: &mut Rng, servers: usize) -> Plan {
+    let (here, there) = (Hosts::below(servers / 2), Hosts::from(servers / 2));
+    let way = |from, to| {
+        let fault = Fault::Weak { from, to, loss: 10, slow: Duration::from_millis(300), lasting: FOR_EVER };
+        (Instant::ZERO, fault)
+    };
+    vec![way(here, there), way(there, here)]
 }
 
 fn sessions(rng: &mut Rng, servers: usize) -> Plan {
@@ -88,7 +142,7 @@ fn sessions(rng: &mut Rng, servers: usize) -> Plan {
     let mut plan = Plan::new();
     for server in 1..servers {
         let mut next = at(FAULT) + Duration::from_micros(rng.below(micros));
-        while next < at(FAULT + LASTING) {
+        while next < at(OVER) {
             let back = Duration::from_millis(500 + rng.below(1_500));
             plan.push((next, Fault::Crash { server, back, same: false }));
             next = next + back + SESSION / 2 + Duration::from_micros(rng.below(micros));
@@ -170,13 +224,29 @@ impl Stage {
         self.died.get(&who).is_some_and(|died| *died <= at)
     }
 
-    /// How often a server held another for gone that was there. Those whose own
-    /// links are bad do not count on either side.
-    fn wrong(&self, from: Instant, bad: &[usize]) -> f64 {
-        let is_good = |sight: &&Sight| !bad.contains(&sight.of.server) && !bad.contains(&sight.by);
+    /// How often a server held another for gone that was there, and that it could
+    /// reach: it and the other.
+    fn wrong(&self, from: Instant, reach: impl Fn(usize, usize) -> bool) -> f64 {
         let wrong = |sight: &&Sight| !sight.here && !self.is_dead(sight.of, sight.at);
-        self.sights(from).filter(is_good).filter(wrong).count() as f64
+        self.sights(from).filter(wrong).filter(|sight| reach(sight.by, sight.of.server)).count() as f64
     }
+
+    /// When those that are killed were noticed: by the first, and by all.
+    fn noticed(&mut self) {
+        let is_dead = |sight: &&Sight| !sight.here && self.died.contains_key(&sight.of);
+        let late = |sight: &Sight| sight.at.since(at(FAULT)).as_secs_f64();
+        let noticed: Vec<f64> = self.sights(at(FAULT)).filter(is_dead).map(late).collect();
+        let all = noticed.len() >= self.died.len() * (self.servers - self.died.len());
+        self.figure("noticed by the first after, s", noticed.first().copied());
+        self.figure("noticed by all after, s", noticed.last().copied().filter(|_| all));
+        let wrong = self.wrong(at(FAULT), everywhere);
+        self.figure(FALSE, wrong);
+    }
+}
+
+/// When nothing is wrong with any link.
+fn everywhere(_: usize, _: usize) -> bool {
+    true
 }
 
 fn since(before: Traffic, after: Traffic) -> [f64; 2] {
@@ -194,7 +264,7 @@ fn boot(stage: &mut Stage) {
     let [messages, bytes] = stage.rate(stage.now + Duration::from_secs(120));
     stage.figure("idle: messages/s a server", messages);
     stage.figure("idle: bytes/s a server", bytes);
-    let wrong = stage.wrong(Instant::ZERO, &[]);
+    let wrong = stage.wrong(Instant::ZERO, everywhere);
     stage.figure(FALSE, wrong);
 }
 
@@ -203,40 +273,65 @@ fn crash(stage: &mut Stage) {
     stage.run_until(at(SETTLED));
     let idle = stage.rate(at(FAULT));
     let felt = stage.rate(at(FAULT + FELT));
-    stage.run_until(at(FAULT + LASTING));
-    let dead: BTreeSet<Who> = stage.died.keys().copied().collect();
-    let mut noticed: Vec<f64> = Vec::new();
-    for sight in stage.sights(at(FAULT)).filter(|sight| !sight.here && dead.contains(&sight.of)) {
-        noticed.push(sight.at.since(at(FAULT)).as_secs_f64());
-    }
-    let all = noticed.len() >= dead.len() * (stage.servers - dead.len());
-    stage.figure("noticed by the first after, s", noticed.first().copied());
-    stage.figure("noticed by all after, s", noticed.last().copied().filter(|_| all));
-    let wrong = stage.wrong(at(FAULT), &[]);
-    stage.figure(FALSE, wrong);
-    let more = |index: usize| (felt[index] - idle[index]).max(0.0) * FELT as f64 / dead.len() as f64;
+    stage.run_until(at(OVER));
+    stage.noticed();
+    let dead = stage.died.len() as f64;
+    let more = |index: usize| (felt[index] - idle[index]).max(0.0) * FELT as f64 / dead;
     stage.figure("messages of a death, at each server", more(0));
     stage.figure("bytes of a death, at each server", more(1));
 }
 
-fn lossy(stage: &mut Stage) {
-    let lossy = chosen(stage.servers);
+fn bad_links(stage: &mut Stage) {
+    let bad = chosen(stage.servers);
     stage.run_until(at(FAULT));
     let mut out = None;
-    while stage.now < at(FAULT + LASTING) {
+    while stage.now < at(OVER) {
         stage.run_until(stage.now + LOOK);
-        let healthy = (0..stage.servers).filter(|server| !lossy.contains(server));
-        let sees = |server: usize| stage.system.view(server).iter().any(|who| lossy.contains(&who.server));
+        let healthy = (0..stage.servers).filter(|server| !bad.contains(server));
+        let sees = |server: usize| stage.system.view(server).iter().any(|who| bad.contains(&who.server));
         if out.is_none() && !healthy.into_iter().any(sees) {
             out = Some(stage.now.since(at(FAULT)).as_secs_f64());
         }
     }
-    let gone = stage.sights(at(FAULT)).filter(|sight| !sight.here && lossy.contains(&sight.of.server)).count();
-    let pairs = lossy.len() * (stage.servers - lossy.len());
-    let wrong = stage.wrong(at(FAULT), &lossy);
+    let gone = stage.sights(at(FAULT)).filter(|sight| !sight.here && bad.contains(&sight.of.server)).count();
+    let pairs = bad.len() * (stage.servers - bad.len());
+    let wrong = stage.wrong(at(FAULT), |by, of| !bad.contains(&by) && !bad.contains(&of));
     let agreed = stage.agreed();
-    stage.figure("lossy ones out everywhere after, s", out);
-    stage.figure("removals of a lossy one, an observer", gone as f64 / pairs as f64);
+    stage.figure("bad ones out everywhere after, s", out);
+    stage.figure("removals of a bad one, an observer", gone as f64 / pairs as f64);
+    stage.figure(FALSE, wrong);
+    stage.figure("all see all after the end, s", agreed);
+}
+
+fn stalled(stage: &mut Stage) {
+    stage.run_until(at(OVER));
+    stage.noticed();
+}
+
+fn partition(stage: &mut Stage) {
+    let half = stage.servers / 2;
+    let is_near = |by: usize, of: usize| (by < half) == (of < half);
+    stage.run_until(at(FAULT));
+    let mut parted = None;
+    while stage.now < at(OVER) {
+        stage.run_until(stage.now + LOOK);
+        let is_apart = |server| {
+            let view = stage.system.view(server);
+            let near = (0..stage.servers).filter(|&other| is_near(server, other)).count();
+            view.len() == near && view.iter().all(|who| is_near(server, who.server))
+        };
+        if parted.is_none() && (0..stage.servers).all(is_apart) {
+            parted = Some(stage.now.since(at(FAULT)).as_secs_f64());
+        }
+    }
+    let agreed = stage.agreed();
+    let gone = stage.sights(at(FAULT)).filter(|sight| !sight.here && !is_near(sight.by, sight.of.server)).count();
+    let wrong = stage.wrong(at(FAULT), is_near);
+    stage.figure("each half sees itself alone after, s", parted);
+    stage.figure(
+        "removals of one of the other half, an observer",
+        gone as f64 / (2 * half * (stage.servers - half)) as f64,
+    );
     stage.figure(FALSE, wrong);
     stage.figure("all see all after the end, s", agreed);
 }
@@ -245,14 +340,14 @@ fn churn(stage: &mut Stage) {
     stage.run_until(at(FAULT));
     let before = stage.system.traffic();
     let (mut stale, mut looks) = (0.0, 0);
-    while stage.now < at(FAULT + LASTING) {
+    while stage.now < at(OVER) {
         stage.run_until(stage.now + Duration::from_secs(1));
         let alive = stage.system.alive();
         let views = || alive.iter().flat_map(|who| stage.system.view(who.server));
         stale += views().filter(|who| !alive.contains(who)).count() as f64 / views().count() as f64;
         looks += 1;
     }
-    let seconds = LASTING as f64 * stage.servers as f64;
+    let seconds = LASTING.as_secs_f64() * stage.servers as f64;
     let [messages, bytes] = since(before, stage.system.traffic()).map(|sent| sent / seconds);
     let late = |sight: &Sight| Some(sight.at.since(*stage.died.get(&sight.of)?).as_secs_f64());
     let noticed: Vec<f64> = stage
@@ -261,7 +356,7 @@ fn churn(stage: &mut Stage) {
         .filter_map(late)
         .collect();
     let mean = noticed.iter().sum::<f64>() / noticed.len().max(1) as f64;
-    let wrong = stage.wrong(at(FAULT), &[]);
+    let wrong = stage.wrong(at(FAULT), everywhere);
     let agreed = stage.agreed();
     stage.figure("a death noticed after, in the mean, s", mean);
     stage.figure("stale part of the views, %", 100.0 * stale / f64::from(looks));

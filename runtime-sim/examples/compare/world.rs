@@ -2,11 +2,13 @@
 //!
 //! A datagram comes or does not. A connection is as Circuit's are: in order,
 //! loss is delay, and if nothing passes for long, or one end was killed, both
-//! ends hear that it broke. Faults are weak links and kills.
+//! ends hear that it broke; what cannot pass at present waits. Faults are weak
+//! links, splits, pauses and kills.
 
 use std::{
     cmp::{Ordering, Reverse},
     collections::{BTreeMap, BTreeSet, BinaryHeap},
+    mem,
     time::Duration,
 };
 
@@ -66,6 +68,11 @@ enum Happening<P: Peer> {
         connection: u64,
         broke: bool,
     },
+    /// Something waits on a connection since then, or did.
+    Stuck {
+        ends: [Who; 2],
+        since: Instant,
+    },
 }
 
 struct Scheduled<P: Peer> {
@@ -98,14 +105,27 @@ struct Host<P> {
     peer: Option<P>,
     life: u32,
     view: BTreeSet<Who>,
+    /// Until when it stands still.
+    paused: Instant,
 }
 
 /// A connection between two servers.
-struct Connection {
+struct Connection<P: Peer> {
     number: u64,
-    /// What is sent one way and the other arrives after this.
+    /// What is sent one way and the other arrives after this; nothing before the
+    /// handshakes are over.
     last: BTreeMap<Who, Instant>,
     doomed: bool,
+    /// What cannot pass at present, and who sent it.
+    held: Vec<(Who, P::Message)>,
+    /// Since when that is so.
+    stuck: Option<Instant>,
+}
+
+impl<P> Default for Host<P> {
+    fn default() -> Self {
+        Self { peer: None, life: 0, view: BTreeSet::new(), paused: Instant::ZERO }
+    }
 }
 
 pub(crate) struct Bench<P: Peer> {
@@ -117,7 +137,7 @@ pub(crate) struct Bench<P: Peer> {
     queue: BinaryHeap<Reverse<Scheduled<P>>>,
     network: Network,
     hosts: Vec<Host<P>>,
-    connections: BTreeMap<[Who; 2], Connection>,
+    connections: BTreeMap<[Who; 2], Connection<P>>,
     traffic: Traffic,
     sights: Vec<Sight>,
 }
@@ -136,7 +156,7 @@ impl<P: Peer> Bench<P> {
             next: 0,
             queue: BinaryHeap::new(),
             network: Network::default(),
-            hosts: (0..setup.servers).map(|_| Host { peer: None, life: 0, view: BTreeSet::new() }).collect(),
+            hosts: (0..setup.servers).map(|_| Host::default()).collect(),
             connections: BTreeMap::new(),
             traffic: Traffic::default(),
             sights: Vec::new(),
@@ -174,7 +194,7 @@ impl<P: Peer> Bench<P> {
         match event {
             Happening::Start(server) => self.start(server),
             Happening::Fault(fault) => self.fault(fault),
-            Happening::Over(fault) => self.network.improve(fault),
+            Happening::Over(fault) => self.improve(fault),
             Happening::Fire(who, timer) => self.act(who, |peer, now, out| peer.fire(now, timer, out)),
             Happening::Arrive { from, to, connection, message } => {
                 let on = self.connections.get(&pair(from, to)).map(|connection| connection.number);
@@ -183,16 +203,34 @@ impl<P: Peer> Bench<P> {
                 }
             }
             Happening::Ended { at, peer, connection, broke } => {
-                let key = pair(at, peer);
-                if self.connections.get(&key).is_some_and(|found| found.number == connection) {
-                    self.connections.remove(&key);
-                    if broke {
-                        self.act(peer, |own, now, out| own.ended(now, at, true, out));
-                    }
-                    self.act(at, |own, now, out| own.ended(now, peer, broke, out));
+                if self.connections.get(&pair(at, peer)).is_some_and(|found| found.number == connection) {
+                    self.end(at, peer, broke);
+                }
+            }
+            Happening::Stuck { ends, since } => {
+                if self.connections.get(&ends).is_some_and(|connection| connection.stuck == Some(since)) {
+                    self.end(ends[0], ends[1], true);
                 }
             }
         }
+    }
+
+    /// A connection has ended for the one, and if it broke for the other as well.
+    fn end(&mut self, at: Who, peer: Who, broke: bool) {
+        self.connections.remove(&pair(at, peer));
+        if broke {
+            self.act(peer, |own, now, out| own.ended(now, at, true, out));
+        }
+        self.act(at, |own, now, out| own.ended(now, peer, broke, out));
+    }
+
+    /// Until when the server that this happens to stands still.
+    fn paused_until(&self, event: &Happening<P>) -> Option<Instant> {
+        let (Happening::Fire(who, _) | Happening::Arrive { to: who, .. } | Happening::Ended { at: who, .. }) = event
+        else {
+            return None;
+        };
+        Some(self.hosts[who.server].paused).filter(|&until| until > self.now)
     }
 
     fn start(&mut self, server: usize) {
@@ -209,7 +247,7 @@ impl<P: Peer> Bench<P> {
 
     fn fault(&mut self, fault: Fault) {
         match fault {
-            Fault::Weak { lasting, .. } => {
+            Fault::Weak { lasting, .. } | Fault::Split { lasting, .. } => {
                 self.network.worsen(fault);
                 self.schedule(self.now + lasting, Happening::Over(fault));
             }
@@ -217,6 +255,7 @@ impl<P: Peer> Bench<P> {
                 self.crash(server);
                 self.schedule(self.now + back, Happening::Start(server));
             }
+            Fault::Pause { server, lasting } => self.hosts[server].paused = self.now + lasting,
             other => unreachable!("no play has {other:?}"),
         }
     }
@@ -277,23 +316,34 @@ impl<P: Peer> Bench<P> {
     fn send_to(&mut self, from: Who, to: Who, message: P::Message) {
         let quality = self.network.quality(from.server, to.server);
         if !quality.loses(&mut self.rng) {
-            let at = self.now + self.delay();
+            let at = self.now + self.delay() + quality.slow();
             self.schedule(at, Happening::Arrive { from, to, connection: None, message });
         }
     }
 
     /// By the connection of the two, which is made if need be.
     fn send_on(&mut self, from: Who, to: Who, message: P::Message) {
-        let key = pair(from, to);
-        if !self.connections.contains_key(&key) {
+        if !self.connections.contains_key(&pair(from, to)) {
             self.dial(from, to);
         }
-        let lost = self.network.quality(from.server, to.server).delay(&mut self.rng);
+        self.pass(from, to, message);
+    }
+
+    /// Something passes on a connection, or waits until it can.
+    fn pass(&mut self, from: Who, to: Who, message: P::Message) {
+        let key = pair(from, to);
+        let quality = self.network.quality(from.server, to.server);
+        let lost = if quality.passes() { quality.delay(&mut self.rng) } else { Duration::ZERO };
         let arrival = self.now + self.delay() + lost;
         let Some(connection) = self.connections.get_mut(&key).filter(|connection| !connection.doomed) else {
             return;
         };
-        let last = connection.last.entry(from).or_insert(self.now);
+        let waits = connection.held.iter().any(|(other, _)| *other == from);
+        let Some(last) = connection.last.get_mut(&from).filter(|_| quality.passes() && !waits) else {
+            connection.held.push((from, message));
+            self.watch(key);
+            return;
+        };
         *last = arrival.max(*last);
         let (at, number) = (*last, connection.number);
         connection.doomed = is_hopeless(lost);
@@ -305,20 +355,65 @@ impl<P: Peer> Bench<P> {
         }
     }
 
+    /// Something waits on a connection, which does not last for ever.
+    fn watch(&mut self, ends: [Who; 2]) {
+        let since = self.now;
+        if let Some(connection) = self.connections.get_mut(&ends).filter(|connection| connection.stuck.is_none()) {
+            connection.stuck = Some(since);
+            self.schedule(since + STUCK, Happening::Stuck { ends, since });
+        }
+    }
+
     /// Makes a connection, which is of use after the handshakes, or breaks.
     fn dial(&mut self, from: Who, to: Who) {
         self.next += 1;
         let number = self.next;
+        let new = Connection { number, last: BTreeMap::new(), doomed: false, held: Vec::new(), stuck: None };
+        self.connections.insert(pair(from, to), new);
+        self.shake(from, to);
+    }
+
+    /// The handshakes of a connection, as soon as anything passes.
+    fn shake(&mut self, from: Who, to: Who) {
+        let key = pair(from, to);
         let round = self.network.round(from.server, to.server);
+        if !round.passes() {
+            self.watch(key);
+            return;
+        }
         let lost = round.first_delay(&mut self.rng) + round.delay(&mut self.rng);
         let up = self.now + self.delay() + self.delay() + self.delay() + lost;
         let is_refused = !self.is_alive(to);
-        let doomed = is_refused || is_hopeless(lost);
-        self.connections.insert(pair(from, to), Connection { number, last: [(from, up), (to, up)].into(), doomed });
-        if doomed {
-            let after = if is_refused { self.delay() + self.delay() } else { STUCK };
-            let ended = Happening::Ended { at: from, peer: to, connection: number, broke: true };
+        let after = if is_refused { self.delay() + self.delay() } else { STUCK };
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        connection.last = [(from, up), (to, up)].into();
+        connection.doomed = is_refused || is_hopeless(lost);
+        if connection.doomed {
+            let ended = Happening::Ended { at: from, peer: to, connection: connection.number, broke: true };
             self.schedule(self.now + after, ended);
+        }
+    }
+
+    /// The network is better, and what waited may pass.
+    fn improve(&mut self, fault: Fault) {
+        self.network.improve(fault);
+        let stuck = |(ends, connection): (&[Who; 2], &Connection<P>)| connection.stuck.map(|_| *ends);
+        let all: Vec<[Who; 2]> = self.connections.iter().filter_map(stuck).collect();
+        for ends in all {
+            let Some(connection) = self.connections.get_mut(&ends) else {
+                continue;
+            };
+            connection.stuck = None;
+            let (held, is_new) = (mem::take(&mut connection.held), connection.last.is_empty());
+            if is_new {
+                self.shake(ends[0], ends[1]);
+            }
+            for (from, message) in held {
+                let to = if from == ends[0] { ends[1] } else { ends[0] };
+                self.pass(from, to, message);
+            }
         }
     }
 
@@ -341,7 +436,10 @@ impl<P: Peer> System for Bench<P> {
                 return;
             };
             self.now = next.at;
-            self.happen(next.event);
+            match self.paused_until(&next.event) {
+                Some(later) => self.schedule(later, next.event),
+                None => self.happen(next.event),
+            }
         }
         self.now = self.now.max(at);
     }

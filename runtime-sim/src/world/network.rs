@@ -86,6 +86,11 @@ impl Quality {
         self.loss < ALWAYS
     }
 
+    /// How much longer it takes than elsewhere.
+    pub const fn slow(self) -> Duration {
+        self.slow
+    }
+
     /// Whether a datagram is lost.
     pub fn loses(self, rng: &mut Rng) -> bool {
         self.loss > 0 && rng.chance(u64::from(self.loss), u64::from(ALWAYS))
