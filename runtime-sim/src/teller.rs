@@ -1,6 +1,9 @@
 //! Tells what happens, as far as anybody wants to know.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    io::{self, Write},
+};
 
 use circuit_core::Instant;
 
@@ -24,7 +27,11 @@ impl Teller {
     pub(crate) fn say(&mut self, now: Instant, what: impl FnOnce() -> String) {
         match self.telling {
             Telling::Nothing => {}
-            Telling::All => println!("{now:?} {}", what()),
+            Telling::All => {
+                if writeln!(io::stdout(), "{now:?} {}", what()).is_err() {
+                    self.telling = Telling::Nothing; // nobody reads on
+                }
+            }
             Telling::Last => {
                 if self.last.len() == LAST {
                     self.last.pop_front();

@@ -1,0 +1,166 @@
+//! The simulator's command line.
+
+mod planted;
+mod replay;
+mod run;
+
+use std::{
+    env,
+    io::{self, Write},
+    ops::Range,
+    process::{self, ExitCode},
+};
+
+use circuit_sim::scenarios::{self, Options, Scenario, Telling};
+use clap::{Parser, Subcommand};
+
+/// Simulated circuits: scenarios with their checks, replayed from their seeds.
+#[derive(Parser)]
+#[command(name = "circuit-sim", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List the scenarios.
+    List,
+    /// Run a scenario on many seeds.
+    Run {
+        /// Which, as `list` names it.
+        scenario: String,
+        /// How many servers, if not the scenario's own choice.
+        #[arg(long, value_parser = nodes)]
+        nodes: Option<usize>,
+        /// Seeds, as FIRST..END.
+        #[arg(long, default_value = "0..20", value_parser = seeds)]
+        seeds: Range<u64>,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        limits: run::Limits,
+    },
+    /// Run a scenario on one seed, twice, and print its trace hash.
+    Replay {
+        /// Which, as `list` names it.
+        scenario: String,
+        /// How many servers, if not the scenario's own choice.
+        #[arg(long, value_parser = nodes)]
+        nodes: Option<usize>,
+        /// The seed.
+        #[arg(long)]
+        seed: u64,
+        /// The only faults that are to happen, by their numbers in the plan, or
+        /// 'none'.
+        #[arg(long, value_parser = numbers)]
+        faults: Option<Numbers>,
+        /// Print everything that happens.
+        #[arg(long)]
+        trace: bool,
+    },
+    /// Print the trace hash of each scenario with few servers. It is the same on
+    /// every machine, and however this program was built.
+    Hashes {
+        /// The seed.
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+    },
+    /// Put Circuit and others through the same, in the same world, and print what
+    /// it cost each: SCENARIO [--nodes N] [--seeds FIRST..END].
+    Compare {
+        /// What the comparison is told; `--help` says more.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        words: Vec<String>,
+    },
+    /// Make small mistakes in a copy of the core, one after the other, and see
+    /// by which scenario each is caught.
+    Planted {
+        /// Which, as files in tests/planted are named; all if none is given.
+        names: Vec<String>,
+        /// How many seeds a fault may get through before it counts as not
+        /// caught.
+        #[arg(long, default_value_t = 2_000)]
+        seeds: u64,
+    },
+}
+
+fn nodes(text: &str) -> Result<usize, String> {
+    let fits = |nodes: &usize| (2..=1 << 16).contains(nodes);
+    text.parse().ok().filter(fits).ok_or_else(|| "a world has 2 to 65,536 servers".to_owned())
+}
+
+fn seeds(text: &str) -> Result<Range<u64>, String> {
+    let parsed = text.split_once("..").and_then(|(first, end)| Some(first.parse().ok()?..end.parse().ok()?));
+    parsed.filter(|range: &Range<u64>| !range.is_empty()).ok_or_else(|| "seeds are given as FIRST..END".to_owned())
+}
+
+/// Faults, by their numbers in a plan.
+#[derive(Clone)]
+struct Numbers(Vec<usize>);
+
+fn numbers(text: &str) -> Result<Numbers, String> {
+    let numbers = text.split(',').filter(|_| text != "none").map(str::parse).collect::<Result<Vec<usize>, _>>();
+    numbers.map(Numbers).map_err(|_| "faults are given as 3,5,8 or none".to_owned())
+}
+
+fn main() -> ExitCode {
+    match execute(Arguments::parse().command) {
+        Ok(code) => code,
+        // Whoever read this has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("circuit-sim: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn execute(command: Command) -> io::Result<ExitCode> {
+    match command {
+        Command::List => list(),
+        Command::Run { scenario, nodes, seeds, json, limits } => {
+            run::run(find(&scenario)?, nodes, seeds, json, &limits)
+        }
+        Command::Replay { scenario, nodes, seed, faults, trace } => {
+            let telling = if trace { Telling::All } else { Telling::Nothing };
+            let options = Options { seed, nodes, faults: faults.as_ref().map(|Numbers(all)| all.as_slice()), telling };
+            replay::replay(find(&scenario)?, &options)
+        }
+        Command::Hashes { seed } => hashes(seed),
+        Command::Compare { words } => compare(&words),
+        Command::Planted { names, seeds } => planted::plant(&names, seeds),
+    }
+}
+
+fn find(name: &str) -> io::Result<&'static Scenario> {
+    let unknown = || io::Error::other(format!("there is no scenario '{name}'; 'circuit-sim list' names them"));
+    scenarios::find(name).ok_or_else(unknown)
+}
+
+fn list() -> io::Result<ExitCode> {
+    for scenario in scenarios::ALL {
+        writeln!(io::stdout(), "{:<12} {}", scenario.name, scenario.about)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn hashes(seed: u64) -> io::Result<ExitCode> {
+    for scenario in scenarios::ALL {
+        let options = Options { nodes: scenario.small, ..Options::of(seed) };
+        writeln!(io::stdout(), "{:<12} {:016x}", scenario.name, (scenario.run)(&options).hash)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the comparison, which is built with what it compares: this is not.
+fn compare(words: &[String]) -> io::Result<ExitCode> {
+    let mut cargo = process::Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["run", "--quiet", "--package", "circuit-sim", "--example", "compare"]);
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    let status = cargo.arg("--").args(words).current_dir(env!("CARGO_MANIFEST_DIR")).status()?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

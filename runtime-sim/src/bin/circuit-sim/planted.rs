@@ -1,0 +1,50 @@
+//! Planted faults, one after the other.
+
+use std::{
+    env,
+    io::{self, Write},
+    ops::Range,
+    process::ExitCode,
+};
+
+use circuit_sim::planted::{self, Bench, Verdict};
+use comfy_table::{ContentArrangement, Table};
+
+/// So many planted faults may get away.
+const MAY_ESCAPE: usize = 2;
+
+/// Plants every fault, and says by what it was caught.
+pub(super) fn plant(names: &[String], seeds: u64) -> io::Result<ExitCode> {
+    let root = planted::workspace(&env::current_dir()?)?;
+    let faults = planted::faults(&root, names)?;
+    let bench = Bench::new(&root)?;
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(160);
+    table.set_header(["fault", "what it is", "caught by", "seed", "how", "s"]);
+    let (mut escaped, mut broken) = (0, 0);
+    for (number, fault) in faults.iter().enumerate() {
+        let (verdict, took) = bench.examine(fault, seeds);
+        let (by, seed, how) = match verdict {
+            Verdict::Caught(catch) => {
+                let Range { start, end } = catch.seeds;
+                let seed = if end == start + 1 { start.to_string() } else { format!("{start}..{end}") };
+                (catch.scenario, seed, catch.how)
+            }
+            Verdict::Escaped => {
+                escaped += 1;
+                ("NOT CAUGHT".into(), format!("0..{seeds}"), String::new())
+            }
+            Verdict::Broken(why) => {
+                broken += 1;
+                ("BROKEN".into(), String::new(), why)
+            }
+        };
+        eprintln!("{}/{} {}: {by} {seed}: {how}", number + 1, faults.len(), fault.name);
+        table.add_row([&fault.name, &fault.about, &by, &seed, &how, &format!("{:.1}", took.as_secs_f64())]);
+    }
+    let mut out = io::stdout();
+    writeln!(out, "{}", table.trim_fmt())?;
+    writeln!(out, "{} faults, {escaped} not caught, {broken} of which nothing can be said", faults.len())?;
+    Ok(if escaped > MAY_ESCAPE || broken > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
