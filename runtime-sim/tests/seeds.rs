@@ -65,6 +65,14 @@ fn every_scenario_holds_on_a_few_seeds() {
 }
 
 #[test]
+fn a_boot_is_not_over_before_all_have_started() {
+    let few = |seed| (find("boot").expect("a scenario").run)(&Options { nodes: Some(10), ..Options::of(seed) });
+    let reports: Vec<_> = (0..3).map(few).collect();
+    let missed: Vec<_> = Summary::of(reports.iter()).into_iter().filter(|summary| !summary.is_met()).collect();
+    assert!(missed.is_empty(), "{missed:?}");
+}
+
+#[test]
 fn what_once_failed_holds() {
     for (name, seed) in ONCE_FAILED {
         holds(find(name).expect("a scenario"), *seed..seed + 1);

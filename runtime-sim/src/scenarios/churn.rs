@@ -10,14 +10,17 @@ use crate::{
     faults::{Fault, Plan},
 };
 
-/// Some are killed one by one, to see how long it takes until that is seen.
+/// Some are killed one by one, to see how long it takes until that is seen: with
+/// few of them the mean would depend on which they are.
 const QUIET: u64 = 20;
-const VICTIMS: u64 = 8;
+const VICTIMS: usize = 24;
 /// So far apart, in seconds.
 const APART: u64 = 5;
 /// They are back by now, all is quiet again, and the churn begins.
-const BEGIN: u64 = QUIET + (VICTIMS + 4) * APART;
+const BEGIN: u64 = QUIET + (VICTIMS as u64 + 4) * APART;
 const LASTING: u64 = 120;
+/// What is stale is looked at so often: a death takes no longer to be seen.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// By so long after the churn whoever was killed last is back.
 pub(super) const BACK: Duration = Duration::from_secs(2);
@@ -53,10 +56,11 @@ pub(super) fn churn(options: &Options) -> Report {
 /// Some that are killed one by one, and are back long after that was seen.
 fn killed_one_by_one(servers: usize) -> Plan {
     let back = Duration::from_secs(3 * APART);
-    let one = |number: u64| {
-        // The first stays: others find the circuit through it.
-        let server = (2 * number as usize + 1) * servers / (2 * VICTIMS as usize);
-        (seconds(QUIET + number * APART), Fault::Crash { server, back, same: false })
+    // The first stays: others find the circuit through it.
+    let step = ((servers - 1) / VICTIMS).max(1);
+    let one = |number: usize| {
+        let (at, server) = (seconds(QUIET + number as u64 * APART), 1 + number * step % (servers - 1));
+        (at, Fault::Crash { server, back, same: false })
     };
     (0..VICTIMS).map(one).collect()
 }
@@ -75,7 +79,7 @@ fn one(options: &Options, session: u64) -> Report {
     cluster.world.run_until(seconds(BEGIN + LASTING / 4));
     let (mut sum, mut count) = (0.0, 0);
     while cluster.now() < seconds(BEGIN + LASTING) && !cluster.world.has_failed() {
-        cluster.world.run_until(cluster.now() + Duration::from_secs(1));
+        cluster.world.run_until(cluster.now() + LOOK);
         sum += stale(&cluster.world.sim);
         count += 1;
     }

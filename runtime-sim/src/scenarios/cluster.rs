@@ -120,9 +120,10 @@ impl Cluster {
         None
     }
 
-    /// Until everybody sees who is there, and nobody else.
+    /// Until all have started, and everybody sees who is there, and nobody else.
     pub(super) fn until_agreed(&mut self, limit: Duration) -> Option<Duration> {
-        self.until(limit, |sim| sim.differ().is_none())
+        let booted = Instant::ZERO + self.world.sim.settings().boot;
+        self.until(limit, |sim| sim.now() >= booted && sim.differ().is_none())
     }
 
     pub(super) fn now(&self) -> Instant {
