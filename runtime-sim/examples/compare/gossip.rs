@@ -19,7 +19,7 @@ use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    system::Who,
+    system::{Setup, Who},
     world::{Output, Outputs, Peer},
 };
 
@@ -159,7 +159,7 @@ impl Peer for Gossip {
     type Timer = Timer;
     const CONNECTED: bool = true;
 
-    fn new(own: Who, through: Option<Who>, _: usize, seed: u64) -> Self {
+    fn new(own: Who, through: Option<Who>, _: &Setup, seed: u64) -> Self {
         let rng = ChaCha8Rng::seed_from_u64(seed);
         let state = State::new(Key::of(own), PeerData::default(), Config::default(), rng);
         let known = [(own, Statement { number: 0, gone: false })].into();

@@ -45,7 +45,7 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
 /// What is compared.
 const SYSTEMS: [(&str, Build); 3] = [
     ("circuit", |setup| Box::new(Circuits::new(setup))),
-    ("foca (LAN)", |setup| Box::new(Bench::<Swim>::new(setup))),
+    ("foca", |setup| Box::new(Bench::<Swim>::new(setup))),
     ("iroh-gossip", |setup| Box::new(Bench::<Gossip>::new(setup))),
 ];
 

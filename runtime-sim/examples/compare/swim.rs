@@ -1,4 +1,5 @@
-//! `foca`: SWIM, by datagrams, as its `Config::new_lan` has it.
+//! `foca`: SWIM, by datagrams, as its `Config::new_lan` has it, or `new_wan` where
+//! servers are far from each other.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -13,7 +14,7 @@ use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    system::Who,
+    system::{Setup, Who},
     world::{Output, Outputs, Peer},
 };
 
@@ -111,10 +112,11 @@ impl Peer for Swim {
     type Timer = Timer;
     const CONNECTED: bool = false;
 
-    fn new(own: Who, through: Option<Who>, servers: usize, seed: u64) -> Self {
-        let size = u32::try_from(servers).ok().and_then(NonZero::new).expect("there are servers");
+    fn new(own: Who, through: Option<Who>, setup: &Setup, seed: u64) -> Self {
+        let size = u32::try_from(setup.servers).ok().and_then(NonZero::new).expect("there are servers");
+        let config = if setup.is_wide() { Config::new_wan(size) } else { Config::new_lan(size) };
         let rng = ChaCha8Rng::seed_from_u64(seed);
-        Self { foca: Foca::new(Name::of(own), Config::new_lan(size), rng, PostcardCodec), through }
+        Self { foca: Foca::new(Name::of(own), config, rng, PostcardCodec), through }
     }
 
     fn start(&mut self, _: Instant, out: &mut Outputs<Self>) {

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use circuit_core::Instant;
-use circuit_sim::{Settings, faults::Plan};
+use circuit_sim::{
+    Settings,
+    faults::{Fault, Plan},
+};
 
 /// A server, in one of its lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +43,11 @@ impl Setup {
     /// As the scenarios of membership have it.
     pub(crate) fn settings(&self) -> Settings {
         Settings::data_centre(self.servers, self.seed)
+    }
+
+    /// Whether the servers are far from each other.
+    pub(crate) fn is_wide(&self) -> bool {
+        self.plan.iter().any(|(_, fault)| matches!(fault, Fault::Weak { slow, .. } if !slow.is_zero()))
     }
 }
 

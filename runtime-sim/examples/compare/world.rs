@@ -24,8 +24,8 @@ pub(crate) trait Peer: Sized {
     /// Whether messages go by connections.
     const CONNECTED: bool;
 
-    /// A server of so many, which joins through that one.
-    fn new(own: Who, through: Option<Who>, servers: usize, seed: u64) -> Self;
+    /// A server in such a world, which joins through that one.
+    fn new(own: Who, through: Option<Who>, setup: &Setup, seed: u64) -> Self;
     fn start(&mut self, now: Instant, out: &mut Outputs<Self>);
     fn receive(&mut self, now: Instant, from: Who, message: Self::Message, out: &mut Outputs<Self>);
     fn fire(&mut self, now: Instant, timer: Self::Timer, out: &mut Outputs<Self>);
@@ -131,8 +131,8 @@ impl<P> Default for Host<P> {
 pub(crate) struct Bench<P: Peer> {
     now: Instant,
     rng: Rng,
+    setup: Setup,
     settings: Settings,
-    seed: u64,
     next: u64,
     queue: BinaryHeap<Reverse<Scheduled<P>>>,
     network: Network,
@@ -151,8 +151,8 @@ impl<P: Peer> Bench<P> {
         let mut bench = Self {
             now: Instant::ZERO,
             rng: Rng::from_number(setup.seed).fork("bench"),
+            setup: setup.clone(),
             settings: setup.settings(),
-            seed: setup.seed,
             next: 0,
             queue: BinaryHeap::new(),
             network: Network::default(),
@@ -239,8 +239,8 @@ impl<P: Peer> Bench<P> {
         }
         let own = self.who(server);
         let through = Some(self.who(0)).filter(|&first| first != own);
-        let seed = Rng::from_number(self.seed).fork(&format!("{own:?}")).u64();
-        self.hosts[server].peer = Some(P::new(own, through, self.hosts.len(), seed));
+        let seed = Rng::from_number(self.setup.seed).fork(&format!("{own:?}")).u64();
+        self.hosts[server].peer = Some(P::new(own, through, &self.setup, seed));
         self.hosts[server].view = BTreeSet::from([own]);
         self.act(own, P::start);
     }

@@ -76,19 +76,25 @@ fn one(options: &Options, session: u64) -> Report {
     // In churn it would be of the same sessions as what is stale, and their ratio
     // be one, however long it takes.
     let detection = cluster.world.app.detection().as_secs_f64();
-    cluster.world.run_until(seconds(BEGIN + LASTING / 4));
-    let (mut sum, mut count) = (0.0, 0);
-    while cluster.now() < seconds(BEGIN + LASTING) && !cluster.world.has_failed() {
+    let (from, until) = (seconds(BEGIN + LASTING / 4), seconds(BEGIN + LASTING));
+    cluster.world.run_until(from);
+    let (mut sum, mut there, mut count) = (0.0, 0, 0);
+    while cluster.now() < until && !cluster.world.has_failed() {
         cluster.world.run_until(cluster.now() + LOOK);
         sum += stale(&cluster.world.sim);
+        there += (0..nodes).filter(|&server| cluster.world.sim.node(server).is_some()).count();
         count += 1;
     }
     let stale = sum / f64::from(count.max(1));
+    // They all began at once, and so their sessions were not of the mean length in
+    // just this time.
+    let deaths = all.iter().filter(|(at, _)| (from..until).contains(at)).count();
+    let session_here = LOOK.as_secs_f64() * there as f64 / deaths.max(1) as f64;
     let figure = |when: &str, seconds: f64| Figure::count(format!("detection {when}, ms"), (seconds * 1e3) as u64);
     let in_churn = cluster.world.app.detection().as_secs_f64();
     cluster.figures.push(figure("when all is quiet", detection));
     cluster.figures.push(figure(&format!("with sessions of {session} s"), in_churn));
-    let ratio = stale / (detection / mean.as_secs_f64());
+    let ratio = stale / (detection / session_here);
     cluster.figures.push(Figure::new(format!("stale over detection / session, {session} s"), ratio, Bar::AtMost(1.2)));
     cluster.world.run_until(seconds(BEGIN + LASTING) + BACK);
     cluster.until_agreed(Duration::from_secs(600));
