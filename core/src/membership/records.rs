@@ -169,10 +169,11 @@ impl Membership {
         if claim.rank() <= self.own.rank() || self.leaving.is_some() {
             return;
         }
-        if claim.state == State::Dead && (news.verdict || self.trial.is_some()) {
-            return self.begin_trial(now, news, from);
+        match claim.state {
+            State::Dead if news.verdict || self.trial.is_some() => self.begin_trial(now, news, from),
+            State::Dead => self.hear_accusation(now, claim, from),
+            State::Alive | State::Left => self.rise(now, claim, from.into_iter().collect()),
         }
-        self.rise(now, claim, from.into_iter().collect());
     }
 
     /// Says something of itself that exceeds `claim`, to all, and to `those` at
@@ -302,7 +303,7 @@ mod tests {
         let mut said = |record: Record| {
             rig.forget();
             rig.news(2, record, record.state != State::Dead);
-            rig.pass(Duration::from_millis(20));
+            rig.pass(Duration::from_millis(300));
             let news = rig.news_of(ME.0);
             assert!(news.iter().all(|news| news.record.state == State::Alive && news.verdict));
             assert!(rig.events.is_empty(), "that is no event");

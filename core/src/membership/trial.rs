@@ -8,8 +8,9 @@
 //! ten round trips; then it rises.
 //!
 //! An accusation is another matter: nobody has removed it yet, and there is
-//! little time. One that comes during a trial may be believed before that ends:
-//! the signs that came until then have to do.
+//! little time. It is refuted after a moment, in which a verdict that it overtook
+//! comes too. One that comes during a trial may be believed before that ends: the
+//! signs that came until then have to do.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -34,6 +35,19 @@ const SLACK: Duration = Duration::from_millis(50);
 const WITHIN: Duration = Duration::from_secs(8);
 /// The same after an accusation: others believe that after 5 s.
 const HURRY: Duration = Duration::from_secs(3);
+/// An accusation may overtake the verdict by which those far away came to it, and
+/// the server would be let in again by all who have heard that.
+const OVERTAKEN: Duration = Duration::from_millis(250);
+
+/// Others say, and do not believe it yet, that this server is gone.
+#[derive(Debug)]
+pub(super) struct Accusation {
+    claim: Record,
+    /// When it is refuted.
+    until: Instant,
+    /// Who is to hear that, whatever they are to this server.
+    said: BTreeSet<ServerId>,
+}
 
 /// A server's own trial.
 #[derive(Debug)]
@@ -81,12 +95,24 @@ impl Trial {
 }
 
 impl Membership {
+    /// This server is accused of being gone, as `from` says.
+    pub(super) fn hear_accusation(&mut self, now: Instant, claim: Record, from: Option<ServerId>) {
+        let new = || Accusation { claim, until: now + OVERTAKEN, said: BTreeSet::new() };
+        let accusation = self.accusation.get_or_insert_with(new);
+        accusation.said.extend(from);
+        if claim.rank() > accusation.claim.rank() {
+            accusation.claim = claim;
+        }
+    }
+
     /// This server was found gone, or is accused of that while it looks whether it
     /// is heard, as `from` says, who is asked for signs too: where links break,
     /// there may be few neighbours to ask.
     pub(super) fn begin_trial(&mut self, now: Instant, news: News, from: Option<ServerId>) {
         let Some(trial) = &mut self.trial else {
-            return self.try_itself(now, news.record, from.into_iter().collect(), &BTreeSet::new());
+            let mut said = self.accusation.take().map(|accusation| accusation.said).unwrap_or_default();
+            said.extend(from);
+            return self.try_itself(now, news.record, said, &BTreeSet::new());
         };
         trial.said.extend(from);
         if news.record.rank() > trial.claim.rank() {
@@ -163,11 +189,17 @@ impl Membership {
     }
 
     pub(super) fn trial_due(&self) -> Option<Instant> {
-        self.trial.as_ref().map(|trial| trial.hurry.map_or(trial.until, |at| at.min(trial.until)))
+        let accusation = self.accusation.as_ref().map(|accusation| accusation.until);
+        let trial = self.trial.as_ref().map(|trial| trial.hurry.map_or(trial.until, |at| at.min(trial.until)));
+        accusation.into_iter().chain(trial).min()
     }
 
-    /// A trial that takes too long begins anew, without those who gave no sign.
+    /// An accusation is refuted when no verdict came; a trial that takes too long
+    /// begins anew, without those who gave no sign.
     pub(super) fn check_trial(&mut self, now: Instant) {
+        if let Some(Accusation { claim, said, .. }) = self.accusation.take_if(|accusation| accusation.until <= now) {
+            self.rise(now, claim, said);
+        }
         if self.trial.as_mut().and_then(|trial| trial.hurry.take_if(|at| *at <= now)).is_some() {
             self.judge(now, FEW_ROUNDS);
         }
@@ -378,10 +410,26 @@ mod tests {
     }
 
     #[test]
-    fn an_accusation_is_refuted_at_once() {
+    fn an_accusation_is_refuted_in_a_moment() {
         let mut rig = Rig::among(5);
         rig.news(2, dead(ME.0), false);
-        assert_eq!(rises(&rig), [1]);
+        rig.pass(OVERTAKEN - Duration::from_millis(1));
+        assert_eq!(rises(&rig), []);
+        rig.news(3, dead(ME.0), false);
+        rig.pass(Duration::from_millis(1));
+        assert_eq!(rises(&rig), [1, 1], "both who said so hear it");
+    }
+
+    #[test]
+    fn nor_is_one_that_overtook_a_verdict() {
+        let mut rig = Rig::among(5);
+        rig.news(2, dead(ME.0), false);
+        rig.pass(OVERTAKEN / 2);
+        rig.news(3, dead(ME.0), true);
+        rig.live(2 * OVERTAKEN, &[2, 3, 4, 5]);
+        assert_eq!(rises(&rig), []);
+        (0..=ROUNDS).for_each(|_| round(&mut rig, Duration::from_millis(3), &[]));
+        assert_eq!(rises(&rig), [1, 1], "both who said so hear it");
     }
 
     #[test]
