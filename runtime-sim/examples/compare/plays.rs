@@ -231,6 +231,25 @@ impl Stage {
         self.sights(from).filter(wrong).filter(|sight| reach(sight.by, sight.of.server)).count() as f64
     }
 
+    /// While something is wrong, how long it takes until `holds`.
+    fn comes_about(&mut self, holds: impl Fn(&Self) -> bool) -> Option<f64> {
+        self.run_until(at(FAULT));
+        let mut after = None;
+        while self.now < at(OVER) {
+            self.run_until(self.now + LOOK);
+            if after.is_none() && holds(self) {
+                after = Some(self.now.since(at(FAULT)).as_secs_f64());
+            }
+        }
+        after
+    }
+
+    /// How often a server held such another for gone since something was wrong.
+    fn removals(&self, such: impl Fn(usize, usize) -> bool) -> f64 {
+        let is_such = |sight: &&Sight| !sight.here && such(sight.by, sight.of.server);
+        self.sights(at(FAULT)).filter(is_such).count() as f64
+    }
+
     /// When those that are killed were noticed: by the first, and by all.
     fn noticed(&mut self) {
         let is_dead = |sight: &&Sight| !sight.here && self.died.contains_key(&sight.of);
@@ -283,22 +302,17 @@ fn crash(stage: &mut Stage) {
 
 fn bad_links(stage: &mut Stage) {
     let bad = chosen(stage.servers);
-    stage.run_until(at(FAULT));
-    let mut out = None;
-    while stage.now < at(OVER) {
-        stage.run_until(stage.now + LOOK);
-        let healthy = (0..stage.servers).filter(|server| !bad.contains(server));
-        let sees = |server: usize| stage.system.view(server).iter().any(|who| bad.contains(&who.server));
-        if out.is_none() && !healthy.into_iter().any(sees) {
-            out = Some(stage.now.since(at(FAULT)).as_secs_f64());
-        }
-    }
-    let gone = stage.sights(at(FAULT)).filter(|sight| !sight.here && bad.contains(&sight.of.server)).count();
+    let is_well = |server: usize| !bad.contains(&server);
+    let out = stage.comes_about(|stage| {
+        let sees = |server: usize| stage.system.view(server).iter().any(|who| !is_well(who.server));
+        !(0..stage.servers).filter(|&server| is_well(server)).any(sees)
+    });
+    let gone = stage.removals(|_, of| !is_well(of));
     let pairs = bad.len() * (stage.servers - bad.len());
-    let wrong = stage.wrong(at(FAULT), |by, of| !bad.contains(&by) && !bad.contains(&of));
+    let wrong = stage.wrong(at(FAULT), |by, of| is_well(by) && is_well(of));
     let agreed = stage.agreed();
     stage.figure("bad ones out everywhere after, s", out);
-    stage.figure("removals of a bad one, an observer", gone as f64 / pairs as f64);
+    stage.figure("removals of a bad one, an observer", gone / pairs as f64);
     stage.figure(FALSE, wrong);
     stage.figure("all see all after the end, s", agreed);
 }
@@ -311,27 +325,20 @@ fn stalled(stage: &mut Stage) {
 fn partition(stage: &mut Stage) {
     let half = stage.servers / 2;
     let is_near = |by: usize, of: usize| (by < half) == (of < half);
-    stage.run_until(at(FAULT));
-    let mut parted = None;
-    while stage.now < at(OVER) {
-        stage.run_until(stage.now + LOOK);
+    let parted = stage.comes_about(|stage| {
         let is_apart = |server| {
             let view = stage.system.view(server);
             let near = (0..stage.servers).filter(|&other| is_near(server, other)).count();
             view.len() == near && view.iter().all(|who| is_near(server, who.server))
         };
-        if parted.is_none() && (0..stage.servers).all(is_apart) {
-            parted = Some(stage.now.since(at(FAULT)).as_secs_f64());
-        }
-    }
+        (0..stage.servers).all(is_apart)
+    });
     let agreed = stage.agreed();
-    let gone = stage.sights(at(FAULT)).filter(|sight| !sight.here && !is_near(sight.by, sight.of.server)).count();
+    let gone = stage.removals(|by, of| !is_near(by, of));
+    let pairs = 2 * half * (stage.servers - half);
     let wrong = stage.wrong(at(FAULT), is_near);
     stage.figure("each half sees itself alone after, s", parted);
-    stage.figure(
-        "removals of one of the other half, an observer",
-        gone as f64 / (2 * half * (stage.servers - half)) as f64,
-    );
+    stage.figure("removals of one of the other half, an observer", gone / pairs as f64);
     stage.figure(FALSE, wrong);
     stage.figure("all see all after the end, s", agreed);
 }

@@ -383,7 +383,7 @@ impl<P: Peer> Bench<P> {
         }
         let lost = round.first_delay(&mut self.rng) + round.delay(&mut self.rng);
         let up = self.now + self.delay() + self.delay() + self.delay() + lost;
-        let is_refused = !self.is_alive(to);
+        let is_refused = !self.is_alive(from) || !self.is_alive(to);
         let after = if is_refused { self.delay() + self.delay() } else { STUCK };
         let Some(connection) = self.connections.get_mut(&key) else {
             return;
