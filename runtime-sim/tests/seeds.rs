@@ -66,10 +66,8 @@ fn every_scenario_holds_on_a_few_seeds() {
 
 #[test]
 fn a_boot_is_not_over_before_all_have_started() {
-    let few = |seed| (find("boot").expect("a scenario").run)(&Options { nodes: Some(10), ..Options::of(seed) });
-    let reports: Vec<_> = (0..3).map(few).collect();
-    let missed: Vec<_> = Summary::of(reports.iter()).into_iter().filter(|summary| !summary.is_met()).collect();
-    assert!(missed.is_empty(), "{missed:?}");
+    let boot = find("boot").expect("a scenario");
+    holds(&Scenario { small: Some(10), ..boot.clone() }, 0..3);
 }
 
 #[test]

@@ -35,8 +35,8 @@ const SLACK: Duration = Duration::from_millis(50);
 const WITHIN: Duration = Duration::from_secs(8);
 /// The same after an accusation: others believe that after 5 s.
 const HURRY: Duration = Duration::from_secs(3);
-/// An accusation may overtake the verdict by which those far away came to it, and
-/// the server would be let in again by all who have heard that.
+/// How long it waits before it refutes an accusation, which may have overtaken the
+/// verdict that it comes of: whoever had heard that would let it in again.
 const OVERTAKEN: Duration = Duration::from_millis(250);
 
 /// Others say, and do not believe it yet, that this server is gone.
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn nor_is_one_that_overtook_a_verdict() {
+    fn one_that_overtook_a_verdict_is_not() {
         let mut rig = Rig::among(5);
         rig.news(2, dead(ME.0), false);
         rig.pass(OVERTAKEN / 2);

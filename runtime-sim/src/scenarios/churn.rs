@@ -10,9 +10,9 @@ use crate::{
     faults::{Fault, Plan},
 };
 
-/// Some are killed one by one, to see how long it takes until that is seen: with
-/// few of them the mean would depend on which they are.
+/// Some are killed one by one, to see how long it takes until that is seen.
 const QUIET: u64 = 20;
+/// With few of them the mean would depend on which they are.
 const VICTIMS: usize = 24;
 /// So far apart, in seconds.
 const APART: u64 = 5;
@@ -81,8 +81,9 @@ fn one(options: &Options, session: u64) -> Report {
     let (mut sum, mut there, mut count) = (0.0, 0, 0);
     while cluster.now() < until && !cluster.world.has_failed() {
         cluster.world.run_until(cluster.now() + LOOK);
-        sum += stale(&cluster.world.sim);
-        there += (0..nodes).filter(|&server| cluster.world.sim.node(server).is_some()).count();
+        let (part, alive) = stale(&cluster.world.sim);
+        sum += part;
+        there += alive;
         count += 1;
     }
     let stale = sum / f64::from(count.max(1));
@@ -101,8 +102,9 @@ fn one(options: &Options, session: u64) -> Report {
     cluster.report()
 }
 
-/// Which part of what servers see is not there any more, in the mean.
-fn stale(sim: &Sim) -> f64 {
+/// Which part of what servers see is not there any more, in the mean, and how many
+/// servers are.
+fn stale(sim: &Sim) -> (f64, usize) {
     let nodes = || (0..sim.settings().servers).filter_map(|server| sim.node(server));
     let alive: BTreeSet<_> = nodes().map(|node| (node.id(), node.membership().epoch().start)).collect();
     let (mut all, mut stale) = (0, 0);
@@ -111,5 +113,5 @@ fn stale(sim: &Sim) -> f64 {
         let gone = |record: &circuit_core::membership::Record| !alive.contains(&(record.id, record.epoch.start));
         stale += node.membership().view().all_live().filter(gone).count();
     }
-    stale as f64 / all.max(1) as f64
+    (stale as f64 / all.max(1) as f64, alive.len())
 }
