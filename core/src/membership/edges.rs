@@ -18,7 +18,7 @@ use core::{cmp::Reverse, time::Duration};
 
 use super::{
     Membership, Output,
-    message::{Beat, Message, Opinion},
+    message::{Beat, Message, Opinion, Why},
 };
 use crate::{Instant, ServerId, links::LinkId};
 
@@ -87,13 +87,16 @@ pub(super) struct Edge {
     known: bool,
     /// When it last gave no sign for long.
     doubted: Option<Instant>,
+    /// It is observed only until a sweep is over.
+    passing: bool,
 }
 
 impl Edge {
     /// To a server that there is no link to yet.
     const fn new(now: Instant) -> Self {
         let next = Instant::NEVER;
-        Self { awaiting: Some(now), probe: 0, next, refused: false, down: false, known: false, doubted: None }
+        let (refused, down, known) = (false, false, false);
+        Self { awaiting: Some(now), probe: 0, next, refused, down, known, doubted: None, passing: false }
     }
 
     pub(super) const fn opinion(&self, linked: bool) -> Opinion {
@@ -142,19 +145,27 @@ fn period(edges: usize) -> Duration {
 impl Membership {
     /// Observes whom it should, as the view has it now.
     pub(super) fn rewatch(&mut self, now: Instant) {
-        let mut wanted = self.rings.set();
+        let mut neighbours = self.rings.set();
         let lost = self.lost();
-        wanted.extend(self.sweep.open());
         if !lost.is_empty() {
-            wanted.extend(self.stand_ins(&lost));
+            neighbours.extend(self.stand_ins(&lost));
         }
+        let wanted: BTreeSet<ServerId> = neighbours.iter().chain(self.sweep.open()).copied().collect();
         self.edges.retain(|id, _| wanted.contains(id));
         self.end_inquiries();
         for &id in &wanted {
-            if let Entry::Vacant(edge) = self.edges.entry(id) {
-                edge.insert(Edge::new(now));
-                self.schedule(id, now);
-                self.start_observing(now, id);
+            let passing = !neighbours.contains(&id);
+            match self.edges.entry(id) {
+                Entry::Vacant(edge) => {
+                    edge.insert(Edge { passing, ..Edge::new(now) });
+                    self.schedule(id, now);
+                    self.start_observing(now, id);
+                }
+                Entry::Occupied(mut edge) => {
+                    if core::mem::replace(&mut edge.get_mut().passing, passing) && !passing {
+                        self.hasten(id, now); // it is to know that it is a neighbour
+                    }
+                }
             }
         }
         self.out.push_back(Output::Keep(wanted));
@@ -171,7 +182,7 @@ impl Membership {
         let Some(edge) = self.edges.get_mut(&id) else {
             return;
         };
-        let before = core::mem::replace(edge, Edge::new(now));
+        let before = core::mem::replace(edge, Edge { passing: edge.passing, ..Edge::new(now) });
         self.schedule(id, now);
         self.start_observing(now, id);
         if before.down {
@@ -195,7 +206,8 @@ impl Membership {
 
     /// Asks an observed server for a sign.
     pub(super) fn probe(&mut self, now: Instant, id: ServerId) {
-        let sent = self.send_beat(id, false).unwrap_or(0);
+        let passing = self.edges.get(&id).is_some_and(|edge| edge.passing);
+        let sent = self.send_beat(id, if passing { Why::Look } else { Why::Neighbour }).unwrap_or(0);
         if let Some(edge) = self.edges.get_mut(&id) {
             if edge.awaiting.is_none() || edge.probe == 0 {
                 edge.probe = sent;
@@ -216,10 +228,10 @@ impl Membership {
     }
 
     /// Beats, if there is a link: which of its beats that is.
-    pub(super) fn send_beat(&mut self, id: ServerId, reply: bool) -> Option<u64> {
+    pub(super) fn send_beat(&mut self, id: ServerId, why: Why) -> Option<u64> {
         let peer = self.peers.get_mut(&id)?;
         peer.sent += 1;
-        let beat = Beat { seq: peer.sent, echo: peer.heard, reply, hash: self.view.hash() };
+        let beat = Beat { seq: peer.sent, echo: peer.heard, why, hash: self.view.hash() };
         self.out.push_back(Output::Send(peer.link, Message::Beat(beat).encode()));
         Some(peer.sent)
     }
@@ -233,11 +245,13 @@ impl Membership {
         };
         peer.heard = peer.heard.max(beat.seq);
         let hears_all = beat.echo >= peer.sent;
-        if beat.reply {
+        if beat.why == Why::Neighbour {
+            peer.neighbourly = Some(now);
+        }
+        if beat.why == Why::Reply {
             self.heard_of_leaving(from);
         } else {
-            peer.neighbourly = Some(now);
-            self.send_beat(from, true);
+            self.send_beat(from, Why::Reply);
         }
         if let Some(edge) = self.edges.get_mut(&from) {
             let heard = if edge.awaiting.is_some() { edge.probe > 0 && beat.echo >= edge.probe } else { hears_all };
@@ -252,7 +266,7 @@ impl Membership {
                 if was_down || swept {
                     self.rewatch(now);
                 }
-            } else if edge.awaiting.is_none() && !beat.reply {
+            } else if edge.awaiting.is_none() && beat.why != Why::Reply {
                 // It does not hear this end, perhaps.
                 self.probe(now, from);
             }
@@ -418,10 +432,12 @@ impl Membership {
         }
     }
 
-    /// Whom news are sent to.
+    /// Whom news are sent to: not whom a sweep looks at, who may be hundreds, and
+    /// hear them of their own neighbours.
     pub(super) fn flood_targets(&self, now: Instant) -> Vec<(ServerId, LinkId)> {
         let neighbourly = |peer: &Peer| peer.neighbourly.is_some_and(|at| now.since(at) < NEIGHBOURLY);
-        let is_target = |(id, peer): &(&ServerId, &Peer)| self.edges.contains_key(id) || neighbourly(peer);
+        let is_neighbour = |id: &ServerId| self.edges.get(id).is_some_and(|edge| !edge.passing);
+        let is_target = |(id, peer): &(&ServerId, &Peer)| is_neighbour(id) || neighbourly(peer);
         self.peers.iter().filter(is_target).map(|(&id, peer)| (id, peer.link)).collect()
     }
 }

@@ -67,10 +67,21 @@ pub struct Beat {
     pub seq: u64,
     /// The last that was heard from the other end.
     pub echo: u64,
-    /// Whether this answers a beat, and is not to be answered.
-    pub reply: bool,
+    /// What for.
+    pub why: Why,
     /// The hash of the sender's view.
     pub hash: u128,
+}
+
+/// Why a server beats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Why {
+    /// The other is one of its neighbours, and it should be told the news.
+    Neighbour,
+    /// To answer; this is not to be answered.
+    Reply,
+    /// To see for once whether the other is there, as most neighbours are lost.
+    Look,
 }
 
 /// A record on its way to everybody.

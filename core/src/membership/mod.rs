@@ -44,8 +44,8 @@ use edges::{Edge, Peer};
 use flood::Flood;
 use heal::Heal;
 use inquiry::Inquiry;
-use message::News;
 pub use message::{Message, Opinion};
+use message::{News, Why};
 pub use records::TOMBSTONES;
 use rings::Rings;
 use sweep::Sweep;
@@ -328,7 +328,7 @@ impl Membership {
         let of = self.flood_targets(now).len();
         self.leaving = Some(Leaving { until: now + LEAVE_DEADLINE, heard: BTreeSet::new(), of, told: false });
         for id in self.flush(now) {
-            self.send_beat(id, false);
+            self.send_beat(id, Why::Neighbour);
         }
         self.set_timer(now);
     }

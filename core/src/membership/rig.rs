@@ -6,7 +6,7 @@ use core::{net::SocketAddr, time::Duration};
 
 use super::{
     Event, Membership, Output, Record, State,
-    message::{Beat, Message, News, Opinion},
+    message::{Beat, Message, News, Opinion, Why},
 };
 use crate::{Epoch, Error, Instant, Rng, ServerId, Target, calls::CallKey, links::LinkId, wire::op::Reply};
 
@@ -105,8 +105,11 @@ impl Rig {
             match output {
                 Output::Send(link, body) => {
                     let message = Message::decode(&body).unwrap();
-                    if matches!(message, Message::Beat(Beat { reply: false, .. }) | Message::Opinion { ask: true, .. })
-                    {
+                    if matches!(
+                        message,
+                        Message::Beat(Beat { why: Why::Neighbour | Why::Look, .. })
+                            | Message::Opinion { ask: true, .. }
+                    ) {
                         self.asked.push((link.0, message.clone()));
                     }
                     self.said.push((link.0, message));
@@ -164,7 +167,7 @@ impl Rig {
         let asked: Vec<(u64, Message)> = asked;
         for (_, message) in asked {
             let answer = match message {
-                Message::Beat(Beat { seq, hash, .. }) => Message::Beat(Beat { seq, echo: seq, reply: true, hash }),
+                Message::Beat(Beat { seq, hash, .. }) => Message::Beat(Beat { seq, echo: seq, why: Why::Reply, hash }),
                 Message::Opinion { subject, epoch, .. } => {
                     let down = self.down.contains(&(from, subject.0));
                     let opinion = if down { Opinion::Down } else { Opinion::Up };

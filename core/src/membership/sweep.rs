@@ -128,7 +128,7 @@ mod tests {
 
     use super::{
         super::{
-            message::Opinion,
+            message::{Message, Opinion, Why},
             rig::{ME, Rig, alive},
         },
         *,
@@ -172,6 +172,21 @@ mod tests {
             assert_eq!(unseen.count(), 0);
         }
         assert!(most > 10 * FAR / 2 && most < 10 * FAR * 4, "{most} edges");
+    }
+
+    #[test]
+    fn whom_it_looks_at_for_once_is_told_no_news_and_that_it_need_tell_none() {
+        let mut rig = Rig::among(1);
+        (2..=ALL).for_each(|id| rig.act(|one, now| one.adopt(now, alive(id))));
+        live(&mut rig, Duration::from_secs(3));
+        let beats = |rig: &Rig, why: Why| {
+            let beats = rig.said.iter().filter(|(_, said)| matches!(said, Message::Beat(beat) if beat.why == why));
+            beats.map(|(to, _)| *to).collect::<BTreeSet<_>>()
+        };
+        let (looked, neighbours) = (beats(&rig, Why::Look), beats(&rig, Why::Neighbour));
+        let told: BTreeSet<u64> = rig.one.flood_targets(rig.now).into_iter().map(|(id, _)| id.0).collect();
+        assert!(looked.len() > 2 * told.len() && !told.is_empty(), "{looked:?} {told:?}");
+        assert!(told.is_subset(&neighbours), "{told:?} {neighbours:?}");
     }
 
     #[test]

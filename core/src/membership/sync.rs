@@ -137,7 +137,7 @@ mod tests {
     use super::{
         super::{
             State,
-            message::Beat,
+            message::{Beat, Why},
             rig::{Rig, alive, dead},
         },
         *,
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn views_that_differ_twice_are_reconciled_by_one_of_the_two() {
         let mut rig = Rig::among(2);
-        let other = Beat { seq: 9, echo: 9, reply: true, hash: 12_345 };
+        let other = Beat { seq: 9, echo: 9, why: Why::Reply, hash: 12_345 };
         let digests = |rig: &Rig| rig.said.iter().filter(|(_, said)| matches!(said, Message::Digest(_))).count();
         rig.hear(2, &Message::Beat(other));
         assert_eq!(digests(&rig), 0, "news may be on their way");
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn views_that_all_differ_are_reconciled_one_after_the_other() {
         let mut rig = Rig::among(5);
-        let same = Beat { seq: 9, echo: 9, reply: true, hash: rig.one.view().hash() };
+        let same = Beat { seq: 9, echo: 9, why: Why::Reply, hash: rig.one.view().hash() };
         (2..=5).for_each(|id| rig.hear(id, &Message::Beat(same)));
         let other = Beat { hash: 12_345, ..same };
         let asked = |rig: &Rig| {

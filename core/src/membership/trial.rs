@@ -18,7 +18,11 @@ use alloc::{
 };
 use core::time::Duration;
 
-use super::{Membership, Record, edges::SILENCE, message::News};
+use super::{
+    Membership, Record,
+    edges::SILENCE,
+    message::{News, Why},
+};
 use crate::{Instant, ServerId};
 
 /// How many signs each neighbour is asked for.
@@ -142,7 +146,7 @@ impl Membership {
     fn try_by(&mut self, now: Instant, id: ServerId) {
         let of_use = |trial: &Trial| trial.asked.len() < ENOUGH && !trial.asked.contains_key(&id);
         if self.trial.as_ref().is_some_and(of_use)
-            && let Some(beat) = self.send_beat(id, false)
+            && let Some(beat) = self.send_beat(id, Why::Neighbour)
             && let Some(trial) = &mut self.trial
         {
             trial.asked.insert(id, Asked { beat, at: now, since: now, took: Vec::with_capacity(ROUNDS) });
@@ -155,7 +159,7 @@ impl Membership {
         if self.trial.as_ref().is_none_or(|trial| !trial.asked.contains_key(&id)) {
             return self.try_by(now, id);
         }
-        if let Some(beat) = self.send_beat(id, false)
+        if let Some(beat) = self.send_beat(id, Why::Neighbour)
             && let Some(asked) = self.trial.as_mut().and_then(|trial| trial.asked.get_mut(&id))
         {
             (asked.beat, asked.since) = (beat, now);
@@ -171,7 +175,7 @@ impl Membership {
         asked.took.push(now.since(asked.at));
         if asked.is_done() {
             self.judge(now, ROUNDS);
-        } else if let Some(beat) = self.send_beat(from, false)
+        } else if let Some(beat) = self.send_beat(from, Why::Neighbour)
             && let Some(asked) = self.trial.as_mut().and_then(|trial| trial.asked.get_mut(&from))
         {
             (asked.beat, asked.at) = (beat, now);

@@ -80,7 +80,7 @@ fn only_an_answer_to_what_was_asked_says_that_the_way_there_works() {
     let heard = rig.one.peers[&ServerId(2)].sent;
     rig.act(|one, now| one.probe(now, ServerId(2)));
     let hash = rig.one.view().hash();
-    let stale = Beat { seq: 9, echo: heard, reply: true, hash };
+    let stale = Beat { seq: 9, echo: heard, why: Why::Reply, hash };
     rig.hear(2, &Message::Beat(stale));
     assert_eq!(opinion_of(&rig, 2), Opinion::Waiting, "it hears nothing of this end");
     rig.hear(2, &Message::Beat(Beat { echo: heard + 1, ..stale }));
@@ -105,7 +105,7 @@ fn who_beats_though_it_is_held_for_gone_hears_so() {
     rig.news(2, dead(3), true);
     rig.pass(Duration::from_millis(20));
     rig.forget();
-    rig.hear(3, &Message::Beat(Beat { seq: 9, echo: 0, reply: false, hash: 0 }));
+    rig.hear(3, &Message::Beat(Beat { seq: 9, echo: 0, why: Why::Neighbour, hash: 0 }));
     let told = rig.said.iter().find(|(to, message)| *to == 3 && matches!(message, Message::News(_)));
     assert!(told.is_some(), "{:?}", rig.said);
     assert_eq!(rig.news_of(3)[0].record, dead(3));
@@ -124,7 +124,8 @@ fn content() -> Rig {
 
 /// Who was asked for a sign since it was last forgotten.
 fn asked(rig: &Rig) -> BTreeSet<u64> {
-    let asks = |(_, message): &&(u64, Message)| matches!(message, Message::Beat(Beat { reply: false, .. }));
+    let asks =
+        |(_, message): &&(u64, Message)| matches!(message, Message::Beat(Beat { why: Why::Neighbour | Why::Look, .. }));
     rig.said.iter().filter(asks).map(|(to, _)| *to).collect()
 }
 
