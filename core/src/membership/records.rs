@@ -13,8 +13,10 @@ use crate::{Epoch, Instant, ServerId};
 
 /// How long somebody whose death is known second-hand has to refute it.
 const REFUTE_WITHIN: Duration = Duration::from_secs(5);
-/// The fewest records of the gone that are kept; with more servers than half of
-/// that, twice their number.
+/// The fewest records of the gone that are kept. Where more than half of that were
+/// ever there at once, twice as many as were: however many die in one moment, who
+/// has just gone is not forgotten before all have heard of it. And half of all that
+/// may be known at most, so that the gone keep nobody out.
 pub const TOMBSTONES: usize = 4_096;
 
 impl Membership {
@@ -124,7 +126,7 @@ impl Membership {
         if record.state == State::Dead {
             self.heal.died(now, record.id, &mut self.rng);
         }
-        while self.gone.len() > TOMBSTONES.max(2 * self.view.len()) {
+        while self.gone.len() > TOMBSTONES.max(2 * self.view.most()).min(MAX_SERVERS / 2) {
             if let Some(oldest) = self.gone.pop_front()
                 && !self.gone.contains(&oldest)
             {
@@ -337,6 +339,25 @@ mod tests {
         }
         assert_eq!(rig.one.view().known(), 3 + TOMBSTONES);
         assert!(rig.one.view().get(ServerId(10)).is_none(), "the oldest are forgotten");
+    }
+
+    #[test]
+    fn nobody_is_forgotten_who_was_there_a_moment_ago() {
+        let mut rig = Rig::among(2);
+        let all = 10..10 + 2 * TOMBSTONES as u64;
+        all.clone().for_each(|id| rig.act(|one, now| one.adopt(now, alive(id))));
+        all.clone().for_each(|id| rig.act(|one, now| one.adopt(now, dead(id))));
+        assert_eq!(rig.one.view().len(), 2);
+        assert!(all.clone().all(|id| rig.one.view().get(ServerId(id)).is_some()));
+    }
+
+    #[test]
+    fn the_gone_keep_nobody_out() {
+        let mut rig = Rig::among(2);
+        for id in 10..10 + 2 * MAX_SERVERS as u64 {
+            rig.act(|one, now| one.adopt(now, if id % 4 == 0 { alive(id) } else { dead(id) }));
+        }
+        assert_eq!(rig.one.tombstones(), MAX_SERVERS / 2);
     }
 
     #[test]

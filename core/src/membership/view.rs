@@ -76,6 +76,8 @@ pub struct View {
     hash: u128,
     events: u64,
     present: usize,
+    /// The most that were there at once.
+    most: usize,
 }
 
 impl View {
@@ -114,6 +116,11 @@ impl View {
     /// How many are there.
     pub const fn len(&self) -> usize {
         self.present
+    }
+
+    /// How many were there when they were most.
+    pub const fn most(&self) -> usize {
+        self.most
     }
 
     /// Whether nobody is there, as before the first event.
@@ -164,6 +171,7 @@ impl View {
         let (record, _) = self.known.get(id).filter(|(known, present)| !present && known.state == State::Alive)?;
         self.known.put(record, true);
         self.present += 1;
+        self.most = self.most.max(self.present);
         Some(self.event(true, id, record.epoch))
     }
 

@@ -75,12 +75,12 @@ fn of_work(snapshot: &Snapshot) -> [(&'static str, usize, usize); 11] {
 
 /// What other servers make grow.
 fn of_membership(node: &Node, snapshot: &Snapshot) -> [(&'static str, usize, usize); 7] {
-    let (known, there) = (node.membership().view().known(), snapshot.members.len());
+    let (view, there) = (node.membership().view(), snapshot.members.len());
+    let (known, tombstones) = (view.known(), TOMBSTONES.max(2 * view.most()).min(MAX_SERVERS / 2));
     let [inquiries, accusations, waiting, news] = snapshot.unsettled;
     [
         ("servers that are known", known, MAX_SERVERS),
-        // Whoever waits to be let in has made the view smaller since.
-        ("tombstones", snapshot.tombstones, TOMBSTONES.max(2 * (there + waiting))),
+        ("tombstones", snapshot.tombstones, tombstones),
         ("servers that are observed", snapshot.observed, there),
         ("inquiries", inquiries, snapshot.observed),
         ("accusations", accusations, known),
