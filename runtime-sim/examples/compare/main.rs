@@ -12,7 +12,12 @@ mod swim;
 mod system;
 mod world;
 
-use std::{ops::Range, process::ExitCode, thread};
+use std::{
+    io::{self, Write},
+    ops::Range,
+    process::ExitCode,
+    thread,
+};
 
 use clap::Parser;
 use comfy_table::{CellAlignment, Table};
@@ -57,12 +62,27 @@ fn main() -> ExitCode {
         eprintln!("circuit-sim compare: there is no '{scenario}'; there are {} and all", names.join(", "));
         return ExitCode::from(2);
     }
-    for play in plays {
-        println!("{}: {}; {nodes} servers, {} seeds, median (worst)\n", play.name, play.about, seeds.end - seeds.start);
-        let results = SYSTEMS.map(|(_, build)| run(play, build, nodes as usize, &seeds));
-        println!("{}\n", table(&results));
+    match compare(&plays, nodes as usize, &seeds) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read this has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("circuit-sim compare: {error}");
+            ExitCode::from(2)
+        }
     }
-    ExitCode::SUCCESS
+}
+
+/// Prints a table for each play.
+fn compare(plays: &[&Play], nodes: usize, seeds: &Range<u64>) -> io::Result<()> {
+    let mut out = io::stdout();
+    for play in plays {
+        let count = seeds.end - seeds.start;
+        writeln!(out, "{}: {}; {nodes} servers, {count} seeds, median (worst)\n", play.name, play.about)?;
+        let results = SYSTEMS.map(|(_, build)| run(play, build, nodes, seeds));
+        writeln!(out, "{}\n", table(&results))?;
+    }
+    Ok(())
 }
 
 /// The figures of every seed.
