@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use circuit_core::{Instant, Rng};
 
+/// A server that leaves waits at most so long until others have heard it.
+const GOES: Duration = Duration::from_secs(1);
+
 /// The loss, of a thousand packets, that nothing gets through.
 pub const ALWAYS: u16 = 1_000;
 
@@ -169,7 +172,7 @@ impl Fault {
             | Self::Datagrams { lasting }
             | Self::Pause { lasting, .. } => lasting,
             Self::Crash { back, .. } => back,
-            Self::Leave { back, .. } => back + Duration::from_secs(16), // should it stand still meanwhile
+            Self::Leave { back, .. } => back + GOES,
             Self::Reset { .. } | Self::CrashClient { .. } | Self::Jump { .. } => Duration::ZERO,
         }
     }
@@ -177,6 +180,11 @@ impl Fault {
 
 /// Faults and when they happen, in order.
 pub type Plan = Vec<(Instant, Fault)>;
+
+/// When nothing of a plan is felt any more.
+pub fn calm(plan: &Plan) -> Instant {
+    plan.iter().map(|(at, fault)| *at + fault.felt()).max().unwrap_or_default()
+}
 
 /// How often each kind of fault happens, and to how many hosts.
 #[derive(Clone, Copy, Debug)]

@@ -182,6 +182,13 @@ impl Scripts {
         }
     }
 
+    /// For which elements there is anything: a process that somebody watches, or
+    /// the sockets of a name server.
+    pub fn needed(&self) -> impl Iterator<Item = ElementId> {
+        let watched = self.running.iter().filter(|(_, script)| !script.released);
+        watched.map(|(&id, _)| id).chain(self.served.keys().copied())
+    }
+
     /// The name servers that are served, and their records.
     pub fn served(&self) -> impl Iterator<Item = (SocketAddr, &Zone)> {
         self.served.values().map(|(addr, zone)| (*addr, &**zone))
@@ -241,11 +248,6 @@ impl Scripts {
     pub fn end_all(&mut self) {
         self.running.clear();
         self.served.clear();
-    }
-
-    /// The processes that run, and whether nobody watches them any more.
-    pub fn running(&self) -> impl Iterator<Item = (ElementId, bool)> {
-        self.running.iter().map(|(&id, script)| (id, script.released))
     }
 
     /// A process reads and writes what it can, and ends when it is done, or was
@@ -434,7 +436,7 @@ mod tests {
         assert_eq!((sleep.poll_timeout(), sleep.handle_timeout(due)), (None, vec![]));
         let (_, rest) = events(sleep.perform(due, Effect::Signal { id: ID, signal: 15 }));
         assert_eq!(rest.last(), Some(&ProcessEvent::Exited { how: How::Signal { number: 15, core: false } }));
-        assert_eq!(sleep.running().count(), 0);
+        assert_eq!(sleep.needed().count(), 0);
     }
 
     #[test]

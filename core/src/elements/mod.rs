@@ -352,6 +352,11 @@ impl Elements {
         (self.elements.len(), self.callers.len())
     }
 
+    /// Whether there is an element of that number.
+    pub fn has(&self, id: ElementId) -> bool {
+        self.elements.contains_key(&id)
+    }
+
     /// The most bytes that one channel buffers, and events that wait in one
     /// subscription.
     pub fn fullest(&self) -> (u64, u64) {

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::{Node, TimerReason};
 use crate::{
+    elements::ElementId,
     links::{LinkId, Other},
     membership::Record,
 };
@@ -76,6 +77,12 @@ impl Node {
             timers: self.timers.iter().filter(|(_, reason)| is_of_calls(reason)).count(),
             operations: self.oplog.count(),
         }
+    }
+
+    /// Whether it has an element of that number, and so needs what its host keeps
+    /// for it.
+    pub fn has_element(&self, id: ElementId) -> bool {
+        self.elements.has(id)
     }
 }
 

@@ -98,12 +98,18 @@ impl Log {
         Ok(())
     }
 
-    /// What is there is the fold of the log (P2). The view may be ahead of what
-    /// was told of it. That the numbers agree is looked at every time, and who
-    /// it is with large views now and then, unless all is `whole`.
+    /// What is there is the fold of the log (P2). While things happen the view may
+    /// be ahead of what was told of it, and with large views who is there is looked
+    /// at now and then only. When all is `whole`, all was told.
     pub(super) fn differs(&self, view: &View, ids: &Ids, whole: bool) -> Option<&'static str> {
         if view.events() != self.count {
-            return (view.events() < self.count).then_some("there are more events than the view knows of (P2)");
+            let behind = view.events() > self.count;
+            let fault = if behind {
+                "not all of its events were told (P2)"
+            } else {
+                "there are more events than the view knows of (P2)"
+            };
+            return (whole || !behind).then_some(fault);
         }
         let same = view.len() == self.present && (!(whole || self.is_due(view)) || self.is_fold_of(view, ids));
         (!same).then_some("its view is not the fold of its log (P2)")

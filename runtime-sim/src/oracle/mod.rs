@@ -30,7 +30,7 @@ pub(crate) const WRONG: &str = "leaves of servers that were alive";
 /// For so long after a fault its consequences may show.
 const MEMORY: Duration = Duration::from_secs(20);
 /// A server that stands still for longer may be held for dead (P8).
-const STALL: Duration = Duration::from_millis(3_900);
+const STALL: Duration = Duration::from_secs(4);
 /// So long after a pause a server has heard what came meanwhile.
 const AWAKE: Duration = Duration::from_secs(1);
 /// Among so many servers it is looked whether all is within its bounds whenever

@@ -16,8 +16,8 @@ use super::{
     seconds,
 };
 use crate::{
-    App, ClientIndex, Figure, Oracle, Report, Seeds, ServerIndex, Settings, Sim, World,
-    faults::{ALWAYS, Fault, Hosts, Plan},
+    App, Bar, ClientIndex, Figure, Oracle, Report, Seeds, ServerIndex, Settings, Sim, World,
+    faults::{self, ALWAYS, Fault, Hosts, Plan},
     work::{Anchors, Audience, Names, Processes, Selects, Work},
 };
 
@@ -92,12 +92,14 @@ pub(super) fn run(options: &Options) -> Report {
     let (kinds, planned) =
         mishaps::plan(&mut rng, &KINDS[..PLANNED], 9, READY..STOP - 2, |rng, kind| faults(rng, kind, servers));
     let plan = options.cut(planned.clone());
-    let calm = plan.iter().map(|(at, fault)| *at + fault.felt()).max().unwrap_or_default().max(seconds(STOP));
+    let calm = faults::calm(&plan).max(seconds(STOP));
     let mut world = World::new(settings, options.seed, &plan, Chaos::new(&mut rng, servers, plan.clone()));
     world.run_until(seconds(STOP));
     world.app.stop(&mut world.sim);
     world.run_until(calm + CONVERGE);
-    if !world.app.oracle.is_damped(&world.sim) {
+    // Who is damped comes later, as it must.
+    let damped = world.app.oracle.is_damped(&world.sim);
+    if !damped {
         world.app.oracle.converged(&mut world.sim, "15 s after all was healed");
     }
     world.run_until(calm + DAMPED);
@@ -122,7 +124,9 @@ pub(super) fn run(options: &Options) -> Report {
     let is_due = |kind: &str, fault: &Fault| kind != "full disk" || matches!(fault, Fault::FullDisk { .. });
     let felt = mishaps::felt(&kinds, &planned, |kind, fault| is_due(kind, fault) && world.sim.was_felt(fault));
     let fired = fired(&world.sim, felt);
-    report.figures = mishaps::shares(KINDS, &fired).chain(world.app.figures()).collect();
+    report.figures = mishaps::shares("seeds with", KINDS, &fired).chain(world.app.figures()).collect();
+    let looked = f64::from(u8::from(!damped));
+    report.figures.push(Figure::new("seeds in which nobody was damped 15 s after", looked, Bar::MeanAtLeast(0.9)));
     report
 }
 

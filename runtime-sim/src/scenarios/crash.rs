@@ -83,7 +83,7 @@ pub(super) fn stalled(options: &Options) -> Report {
     let mut rng = Rng::from_number(options.seed).fork("stalled");
     let still = 1 + rng.below(nodes as u64 / 4) as usize;
     let pause = |server| {
-        let lasting = Duration::from_millis(500 + rng.below(3_400));
+        let lasting = Duration::from_millis(500 + rng.below(3_500));
         (seconds(DIE), Fault::Pause { server, lasting })
     };
     let mut plan: Vec<_> = (1..=still).map(pause).collect();

@@ -13,7 +13,7 @@ use circuit_core::{Rng, Target, client::Event, membership as member};
 use super::{Options, seconds};
 use crate::{
     App, ClientIndex, Figure, Oracle, Report, Seeds, ServerIndex, Settings, Sim, World,
-    faults::{Fault, Plan},
+    faults::{self, Fault, Plan},
     work::Watcher,
 };
 
@@ -49,7 +49,7 @@ pub(super) fn run(options: &Options) -> Report {
         telling: options.telling,
     };
     let plan = options.cut(plan(&mut rng, servers));
-    let calm = plan.iter().map(|(at, fault)| *at + fault.lasting()).max().unwrap_or_default().max(seconds(STOP));
+    let calm = faults::calm(&plan).max(seconds(STOP));
     let mut world = World::new(settings, options.seed, &plan, Members::new(servers, plan.clone()));
     world.run_until(calm + CONVERGE);
     if world.app.oracle.is_damped(&world.sim) {

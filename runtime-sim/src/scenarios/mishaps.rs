@@ -38,10 +38,10 @@ pub(super) fn felt(of: &[&'static str], plan: &Plan, was_felt: impl Fn(&str, &Fa
 }
 
 /// Which of all kinds have fired: each has to in one seed of twenty.
-pub(super) fn shares(kinds: &[&str], fired: &[&str]) -> impl Iterator<Item = Figure> {
-    kinds.iter().map(|kind| {
+pub(super) fn shares(what: &str, kinds: &[&str], fired: &[&str]) -> impl Iterator<Item = Figure> {
+    kinds.iter().map(move |kind| {
         let fired = f64::from(u8::from(fired.contains(kind)));
-        Figure::new(format!("seeds with: {kind}"), fired, Bar::MeanAtLeast(0.05))
+        Figure::new(format!("{what}: {kind}"), fired, Bar::MeanAtLeast(0.05))
     })
 }
 

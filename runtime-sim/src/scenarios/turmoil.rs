@@ -16,7 +16,7 @@ use super::{
 use crate::{
     Figure, Oracle, Report,
     drivers::{Cast, Phase, Settings, World},
-    faults::{ALWAYS, Fault, Hosts},
+    faults::{self, ALWAYS, Fault, Hosts},
 };
 
 /// By now the servers know each other, and the clients begin.
@@ -62,7 +62,7 @@ pub(super) fn run(options: &Options) -> Report {
     };
     let (kinds, plan) = mishaps::plan(&mut rng, KINDS, 8, READY..STOP - 2, |rng, kind| faults(rng, kind, servers));
     let plan = options.cut(plan);
-    let calm = plan.iter().map(|(at, fault)| *at + fault.felt()).max().unwrap_or_default().max(seconds(STOP));
+    let calm = faults::calm(&plan).max(seconds(STOP));
     // To wait until all is forgotten takes long.
     let long = rng.chance(1, 8);
     let oracle = Oracle::new(servers, plan.clone(), servers);
@@ -94,7 +94,8 @@ pub(super) fn run(options: &Options) -> Report {
     }
     let mut report = world.report();
     let oracle = world.ground.oracle(|oracle, _| oracle.figures());
-    report.figures = mishaps::shares(KINDS, &kinds).chain(world.works.figures()).chain(oracle).collect();
+    report.figures =
+        mishaps::shares("seeds with a planned", KINDS, &kinds).chain(world.works.figures()).chain(oracle).collect();
     report.figures.push(Figure::none("runs in which something did not hold", u64::from(report.failure.is_some())));
     report
 }

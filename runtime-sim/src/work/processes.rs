@@ -168,10 +168,8 @@ impl Work for Processes {
             return sim.fail(format!("{call:?}, {step:?} of {:?}, was never answered", self.jobs.get(id)));
         }
         for server in 0..sim.settings().servers {
-            let watched = sim.running(server).filter(|(_, released)| !released).count();
-            let elements = sim.node(server).map_or(0, |node| node.snapshot().elements);
-            if watched > elements {
-                return sim.fail(format!("server {server} runs {watched} processes for {elements} elements"));
+            if let Some(id) = sim.leaks(server) {
+                return sim.fail(format!("server {server} runs something for {id:?}, which is gone"));
             }
         }
     }

@@ -9,7 +9,7 @@ use circuit_core::{
     node::Input,
 };
 
-use super::{Happening, ServerIndex, Sim};
+use super::{Happening, ServerIndex, Sim, server::Server};
 use crate::{faults::Fault, script::TOO_MANY};
 
 /// What is wrong with a machine, each for as many faults as brought it.
@@ -35,14 +35,11 @@ fn is_refused(event: &EffectEvent) -> bool {
 const TAKES: Duration = Duration::from_micros(500);
 
 impl Sim {
-    /// The processes of a server that run, and whether nobody watches them.
-    pub fn running(&self, server: ServerIndex) -> impl Iterator<Item = (ElementId, bool)> {
-        self.servers[server].scripts.running()
-    }
-
-    /// How many sockets of name servers a server has.
-    pub fn served(&self, server: ServerIndex) -> usize {
-        self.servers[server].scripts.served().count()
+    /// Whether a machine keeps a process or a socket for an element that is gone.
+    pub fn leaks(&self, server: ServerIndex) -> Option<ElementId> {
+        let Server { node, scripts, .. } = &self.servers[server];
+        let node = node.as_ref()?;
+        scripts.needed().find(|&id| !node.has_element(id))
     }
 
     /// A machine ails from now on, or by `count` less.

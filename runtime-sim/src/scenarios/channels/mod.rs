@@ -220,11 +220,8 @@ impl Channels {
             if let Some(what) = oracle::left(&left) {
                 sim.fail(format!("server {server} has not forgotten everything, but keeps {what}: {left:?}"));
             }
-            let watched = sim.running(server).filter(|(_, released)| !released).count();
-            let served = sim.served(server);
-            if watched + served > left.elements {
-                let things = format!("{watched} processes and {served} sockets for {} elements", left.elements);
-                sim.fail(format!("server {server} has {things}"));
+            if let Some(id) = sim.leaks(server) {
+                sim.fail(format!("server {server} has a process or a socket for {id:?}, which is gone"));
             }
         }
     }
