@@ -154,6 +154,8 @@ pub struct Summary {
     pub value: f64,
     /// Of what has a bar: the value farthest from it, and the bar.
     pub worst: Option<(f64, Bar)>,
+    /// They are too few for their bar to say anything.
+    pub too_few: bool,
 }
 
 impl Summary {
@@ -172,29 +174,33 @@ impl Summary {
     fn new(name: &str, bar: Option<Bar>, mut values: Vec<f64>) -> Self {
         let name = name.to_owned();
         let Some(bar) = bar else {
-            return Self { name, value: values.iter().sum(), worst: None };
+            return Self { name, value: values.iter().sum(), worst: None, too_few: false };
         };
         values.sort_by(f64::total_cmp);
         let median = values.get(values.len() / 2).copied().unwrap_or_default();
         let count = values.len();
         let mean = values.iter().sum::<f64>() / count.max(1) as f64;
         let worst = values.into_iter().fold(median, |worst, value| bar.worse(worst, value));
-        let value = match bar {
-            Bar::MeanAtLeast(_) if count < MANY => return Self { name, value: mean, worst: None },
-            Bar::MeanAtLeast(_) => mean,
-            _ => median,
-        };
-        Self { name, value, worst: Some((worst, bar)) }
+        let is_mean = matches!(bar, Bar::MeanAtLeast(_));
+        let value = if is_mean { mean } else { median };
+        Self { name, value, worst: Some((worst, bar)), too_few: is_mean && count < MANY }
+    }
+
+    /// What a command cost, which has to be within a limit.
+    pub fn limited(name: &str, value: f64, limit: f64) -> Self {
+        Self::new(name, Some(Bar::AtMost(limit)), vec![value])
     }
 
     /// Whether every run met the bar.
     pub fn is_met(&self) -> bool {
-        self.worst.is_none_or(|(worst, bar)| bar.admits(if bar.is_of_many() { self.value } else { worst }))
+        let met = |(worst, bar): (f64, Bar)| bar.admits(if bar.is_of_many() { self.value } else { worst });
+        self.too_few || self.worst.is_none_or(met)
     }
 
     /// Whether no other run was farther from the bar than this.
     pub fn is_worst(&self, report: &Report) -> bool {
-        let at_worst = |value: f64| self.worst.is_some_and(|(worst, _)| value.total_cmp(&worst).is_eq());
+        let same = |one: f64, other: f64| one == other || one.is_nan() && other.is_nan();
+        let at_worst = |value: f64| self.worst.is_some_and(|(worst, _)| same(value, worst));
         report.figures.iter().any(|figure| figure.name == self.name && at_worst(figure.value))
     }
 }
@@ -236,6 +242,9 @@ mod tests {
         assert!(!met(vec![Figure::new("reached", 0.5, Bar::AtLeast(0.999))]));
         let ratio = |value| Figure::new("ratio", value, Bar::AtMost(1.0));
         assert!(met(vec![ratio(0.5)]) && !met(vec![ratio(0.5), ratio(f64::NAN), ratio(0.5)]));
+        // Which of two kinds of no number it is does not matter.
+        let run = report(vec![ratio(-f64::NAN)]);
+        assert!(Summary::of([&run].into_iter()).iter().all(|summary| summary.is_worst(&run)));
         assert_eq!(Bar::AtLeast(1.0).worse(3.0, 2.0), 2.0);
     }
 

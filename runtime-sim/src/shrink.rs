@@ -47,7 +47,7 @@ pub fn shrink(scenario: &Scenario, options: &Options, report: &Report, patience:
 
 fn fails(scenario: &Scenario, options: &Options, faults: &[usize], telling: Telling) -> Option<Report> {
     let options = Options { faults: Some(faults), telling, ..*options };
-    let report = (scenario.run)(&options);
+    let report = scenario.report(&options);
     report.failure.is_some().then_some(report)
 }
 
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn what_is_needed_is_left() {
-        let scenario = Scenario { name: "test", about: "", smoke: 0..1, small: None, run: report };
+        let scenario = Scenario { name: "test", about: "", servers: 2..=2, smoke: 0..1, small: None, run: report };
         let options = Options::of(1);
         let shrunk = shrink(&scenario, &options, &report(&options), Duration::from_secs(60)).expect("it fails");
         assert_eq!((shrunk.faults, shrunk.of), (vec![7, 31], 40));

@@ -45,7 +45,7 @@ const ONCE_FAILED: &[(&str, u64)] = &[
 /// many runs.
 fn holds(scenario: &Scenario, seeds: Range<u64>) {
     let run = |seed| {
-        let report = (scenario.run)(&options(scenario, seed));
+        let report = scenario.report(&options(scenario, seed));
         if let Some(failure) = &report.failure {
             panic!("{failure}\ncargo run --release -p circuit-sim -- replay {} --seed {seed}", scenario.name);
         }

@@ -14,9 +14,14 @@ mod overlay;
 mod turmoil;
 mod weak;
 
-use std::{ops::Range, time::Duration};
+use std::{
+    any::Any,
+    ops::{Range, RangeInclusive},
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
-use crate::{Report, faults::Plan};
+use crate::{Failure, Report, faults::Plan};
 
 /// Something that a world is put through.
 #[derive(Clone, Debug)]
@@ -25,13 +30,38 @@ pub struct Scenario {
     pub name: &'static str,
     /// What happens, in a line.
     pub about: &'static str,
+    /// With how many servers it says what it is to say.
+    pub servers: RangeInclusive<usize>,
     /// Which seeds a quick look takes.
     pub smoke: Range<u64>,
     /// And how many servers, if fewer than the scenario has.
     pub small: Option<usize>,
-    /// Runs it.
+    /// What it is made of; [`Scenario::report`] runs it.
     pub run: fn(&Options) -> Report,
 }
+
+impl Scenario {
+    /// Runs it. That something in it panics is a failure like any other: which
+    /// seed did it is known, and the next can be run.
+    pub fn report(&self, options: &Options) -> Report {
+        catch_unwind(AssertUnwindSafe(|| (self.run)(options))).unwrap_or_else(|panic| Report {
+            failure: Some(Failure {
+                at: circuit_core::Instant::ZERO,
+                what: format!("it panicked: {}", words(&*panic)),
+            }),
+            ..Report::default()
+        })
+    }
+}
+
+/// What a panic says.
+fn words(panic: &dyn Any) -> &str {
+    let formatted = panic.downcast_ref::<String>().map(String::as_str);
+    formatted.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a word")
+}
+
+/// As many servers as a world can have.
+const MOST: usize = 1 << 16;
 
 /// How to run a scenario.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +109,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "channels",
         about: "clients on channels and anchors under cuts, resets, pauses, crashes and restarts",
+        servers: 2..=MOST,
         smoke: 0..100,
         small: None,
         run: channels::run,
@@ -86,6 +117,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "members",
         about: "up to 200 servers that start, leave, die, stand still and are cut off from each other",
+        servers: 2..=MOST,
         smoke: 1..16,
         small: None,
         run: members::run,
@@ -93,13 +125,15 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "chaos",
         about: "random clusters, random faults of every kind, and clients at work",
-        smoke: 0..500,
+        servers: 2..=MOST,
+        smoke: 0..100,
         small: None,
         run: chaos::run,
     },
     Scenario {
         name: "turmoil",
         about: "the production server and client, with the same faults, clients and checks",
+        servers: 2..=100,
         smoke: 0..5,
         small: Some(4),
         run: turmoil::run,
@@ -107,6 +141,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "boot",
         about: "2,000 servers start at once and join through one",
+        servers: 2..=MOST,
         smoke: 0..2,
         small: Some(100),
         run: boot::run,
@@ -114,13 +149,15 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "crash",
         about: "10 of 1,000 servers die at once",
+        servers: 2..=MOST,
         smoke: 0..2,
         small: Some(100),
         run: crash::crash,
     },
     Scenario {
         name: "stalled",
-        about: "128 servers, of which up to 32 stand still for nearly 4 s, and one dies",
+        about: "128 servers, of which up to 32 stand still for up to 4 s, and one dies",
+        servers: 2..=MOST,
         smoke: 0..2,
         small: Some(40),
         run: crash::stalled,
@@ -128,6 +165,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "partition",
         about: "100 servers in two or three parts for ten minutes, or one of them alone",
+        servers: 2..=MOST,
         smoke: 0..3,
         small: Some(30),
         run: apart::partition,
@@ -135,6 +173,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "merge",
         about: "two circuits of 1,000 become one by a join",
+        servers: 2..=MOST,
         smoke: 0..2,
         small: Some(60),
         run: apart::merge,
@@ -142,6 +181,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "restart",
         about: "4,500 of 5,000 servers are killed and start again at once",
+        servers: 2..=MOST,
         smoke: 0..2,
         small: Some(60),
         run: crash::restart,
@@ -149,6 +189,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "orphan",
         about: "the only seed of 500 servers dies after the boot, and later another",
+        servers: 2..=MOST,
         smoke: 0..2,
         small: Some(60),
         run: crash::orphan,
@@ -156,6 +197,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "flipflop",
         about: "10 of 1,000 servers hear nothing for 20 s, again and again",
+        servers: 2..=MOST,
         smoke: 0..2,
         small: Some(60),
         run: weak::flipflop,
@@ -163,6 +205,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "lossy",
         about: "10 of 1,000 servers lose four in five of the packets that they send",
+        servers: 2..=MOST,
         smoke: 0..2,
         small: Some(60),
         run: weak::lossy,
@@ -170,6 +213,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "blackhole",
         about: "two of 100 servers cannot reach each other, and a client of one calls the other",
+        servers: 3..=MOST,
         smoke: 0..2,
         small: Some(3),
         run: weak::blackhole,
@@ -177,6 +221,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "wan",
         about: "200 servers in two data centres, 300 ms apart, between which 1 % is lost",
+        servers: 2..=MOST,
         smoke: 0..2,
         small: Some(40),
         run: weak::wan,
@@ -184,6 +229,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "massacre",
         about: "of 10,000 servers 10 to 99 % die at once",
+        servers: 4..=MOST,
         smoke: 0..5,
         small: Some(100),
         run: overlay::massacre,
@@ -191,6 +237,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "expander",
         about: "the overlay of 1,000 servers is looked at every second, at rest and in churn",
+        servers: 10..=MOST,
         smoke: 0..1,
         small: Some(100),
         run: overlay::expander,
@@ -198,6 +245,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "churn",
         about: "200 servers that stay for 60, 30 or 10 s",
+        servers: 2..=MOST,
         smoke: 0..1,
         small: Some(60),
         run: churn::churn,
@@ -205,6 +253,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "idle",
         about: "1,000 servers, and 100, in which nothing happens",
+        servers: 10..=MOST,
         smoke: 0..1,
         small: Some(120),
         run: idle::run,

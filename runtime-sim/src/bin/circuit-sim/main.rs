@@ -6,12 +6,16 @@ mod run;
 
 use std::{
     env,
+    fmt::Display,
     io::{self, Write},
     ops::Range,
     process::{self, ExitCode},
 };
 
-use circuit_sim::scenarios::{self, Options, Scenario, Telling};
+use circuit_sim::{
+    report::Summary,
+    scenarios::{self, Options, Scenario, Telling},
+};
 use clap::{Parser, Subcommand};
 
 /// Simulated circuits: scenarios with their checks, replayed from their seeds.
@@ -31,7 +35,7 @@ enum Command {
         /// Which, as `list` names it.
         scenario: String,
         /// How many servers, if not the scenario's own choice.
-        #[arg(long, value_parser = nodes)]
+        #[arg(long)]
         nodes: Option<usize>,
         /// Seeds, as FIRST..END.
         #[arg(long, default_value = "0..20", value_parser = seeds)]
@@ -47,7 +51,7 @@ enum Command {
         /// Which, as `list` names it.
         scenario: String,
         /// How many servers, if not the scenario's own choice.
-        #[arg(long, value_parser = nodes)]
+        #[arg(long)]
         nodes: Option<usize>,
         /// The seed.
         #[arg(long)]
@@ -60,8 +64,8 @@ enum Command {
         #[arg(long)]
         trace: bool,
     },
-    /// Print the trace hash of each scenario with few servers. It is the same on
-    /// every machine, and however this program was built.
+    /// Run each scenario with few servers, and print its trace hash. It is the same
+    /// on every machine, and however this program was built.
     Hashes {
         /// The seed.
         #[arg(long, default_value_t = 0)]
@@ -86,14 +90,11 @@ enum Command {
     },
 }
 
-fn nodes(text: &str) -> Result<usize, String> {
-    let fits = |nodes: &usize| (2..=1 << 16).contains(nodes);
-    text.parse().ok().filter(fits).ok_or_else(|| "a world has 2 to 65,536 servers".to_owned())
-}
-
 fn seeds(text: &str) -> Result<Range<u64>, String> {
     let parsed = text.split_once("..").and_then(|(first, end)| Some(first.parse().ok()?..end.parse().ok()?));
-    parsed.filter(|range: &Range<u64>| !range.is_empty()).ok_or_else(|| "seeds are given as FIRST..END".to_owned())
+    parsed
+        .filter(|range: &Range<u64>| !range.is_empty())
+        .ok_or_else(|| "seeds are given as FIRST..END, of which the first is less than the end".to_owned())
 }
 
 /// Faults, by their numbers in a plan.
@@ -108,8 +109,6 @@ fn numbers(text: &str) -> Result<Numbers, String> {
 fn main() -> ExitCode {
     match execute(Arguments::parse().command) {
         Ok(code) => code,
-        // Whoever read this has read enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("circuit-sim: {error}");
             ExitCode::from(2)
@@ -121,12 +120,12 @@ fn execute(command: Command) -> io::Result<ExitCode> {
     match command {
         Command::List => list(),
         Command::Run { scenario, nodes, seeds, json, limits } => {
-            run::run(find(&scenario)?, nodes, seeds, json, &limits)
+            run::run(find(&scenario, nodes)?, nodes, seeds, json, &limits)
         }
         Command::Replay { scenario, nodes, seed, faults, trace } => {
             let telling = if trace { Telling::All } else { Telling::Nothing };
             let options = Options { seed, nodes, faults: faults.as_ref().map(|Numbers(all)| all.as_slice()), telling };
-            replay::replay(find(&scenario)?, &options)
+            replay::replay(find(&scenario, nodes)?, &options)
         }
         Command::Hashes { seed } => hashes(seed),
         Command::Compare { words } => compare(&words),
@@ -134,30 +133,49 @@ fn execute(command: Command) -> io::Result<ExitCode> {
     }
 }
 
-fn find(name: &str) -> io::Result<&'static Scenario> {
+/// Prints a result. Whoever reads no further has read enough; the status tells
+/// them the rest.
+fn say(result: &impl Display) -> io::Result<()> {
+    match writeln!(io::stdout(), "{result}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+fn find(name: &str, nodes: Option<usize>) -> io::Result<&'static Scenario> {
     let unknown = || io::Error::other(format!("there is no scenario '{name}'; 'circuit-sim list' names them"));
-    scenarios::find(name).ok_or_else(unknown)
+    let scenario = scenarios::find(name).ok_or_else(unknown)?;
+    let (least, most) = (scenario.servers.start(), scenario.servers.end());
+    match nodes.filter(|nodes| !scenario.servers.contains(nodes)) {
+        Some(nodes) => Err(io::Error::other(format!("{name} has {least} to {most} servers, and not {nodes}"))),
+        None => Ok(scenario),
+    }
 }
 
 fn list() -> io::Result<ExitCode> {
-    for scenario in scenarios::ALL {
-        writeln!(io::stdout(), "{:<12} {}", scenario.name, scenario.about)?;
-    }
+    let lines: Vec<_> = scenarios::ALL.iter().map(|one| format!("{:<12} {}", one.name, one.about)).collect();
+    say(&lines.join("\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn hashes(seed: u64) -> io::Result<ExitCode> {
+    let mut all_hold = true;
     for scenario in scenarios::ALL {
         let options = Options { nodes: scenario.small, ..Options::of(seed) };
-        writeln!(io::stdout(), "{:<12} {:016x}", scenario.name, (scenario.run)(&options).hash)?;
+        let report = scenario.report(&options);
+        say(&format!("{:<12} {:016x}", scenario.name, report.hash))?;
+        if report.failure.is_some() || !run::all_met(&Summary::of([&report].into_iter())) {
+            replay::failed(scenario, &options, &report, None);
+            all_hold = false;
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if all_hold { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Runs the comparison, which is built with what it compares: this is not.
 fn compare(words: &[String]) -> io::Result<ExitCode> {
     let mut cargo = process::Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["run", "--quiet", "--package", "circuit-sim", "--example", "compare"]);
+    cargo.args(["run", "--package", "circuit-sim", "--example", "compare"]);
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }

@@ -1,14 +1,11 @@
 //! Planted faults, one after the other.
 
-use std::{
-    env,
-    io::{self, Write},
-    ops::Range,
-    process::ExitCode,
-};
+use std::{env, io, ops::Range, process::ExitCode};
 
 use circuit_sim::planted::{self, Bench, Verdict};
 use comfy_table::{ContentArrangement, Table};
+
+use crate::say;
 
 /// So many planted faults may get away.
 const MAY_ESCAPE: usize = 2;
@@ -43,8 +40,7 @@ pub(super) fn plant(names: &[String], seeds: u64) -> io::Result<ExitCode> {
         eprintln!("{}/{} {}: {by} {seed}: {how}", number + 1, faults.len(), fault.name);
         table.add_row([&fault.name, &fault.about, &by, &seed, &how, &format!("{:.1}", took.as_secs_f64())]);
     }
-    let mut out = io::stdout();
-    writeln!(out, "{}", table.trim_fmt())?;
-    writeln!(out, "{} faults, {escaped} not caught, {broken} of which nothing can be said", faults.len())?;
+    let totals = format!("{} faults, {escaped} not caught, {broken} of which nothing can be said", faults.len());
+    say(&format!("{}\n{totals}", table.trim_fmt()))?;
     Ok(if escaped > MAY_ESCAPE || broken > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -1,8 +1,7 @@
 //! A scenario on many seeds, and what came of it beside its bars.
 
 use std::{
-    fs,
-    io::{self, Write},
+    fs, io,
     ops::Range,
     process::ExitCode,
     sync::atomic::{AtomicU64, Ordering},
@@ -11,7 +10,7 @@ use std::{
 };
 
 use circuit_sim::{
-    Bar, Report,
+    Report,
     report::Summary,
     scenarios::{Options, Scenario},
 };
@@ -19,7 +18,10 @@ use comfy_table::{CellAlignment, Table};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use crate::replay::{PATIENCE, failed};
+use crate::{
+    replay::{PATIENCE, failed},
+    say,
+};
 
 /// What all of a run may cost this machine.
 #[derive(clap::Args)]
@@ -52,26 +54,36 @@ pub(super) fn run(
     let cost = Cost { wall: started.elapsed(), memory: peak_memory() };
     let mut summaries = Summary::of(reports.iter().map(|(_, report)| report));
     summaries.extend(limits.compare(&cost));
-    // Machines read what did not hold, and go on.
-    let patience = if json { Duration::ZERO } else { PATIENCE };
     if json {
-        writeln!(io::stdout(), "{}", as_json(scenario, nodes, &reports, &summaries, &cost))?;
+        say(&as_json(scenario, nodes, &reports, &summaries, &cost))?;
     } else {
-        print_table(&reports, &summaries, &cost)?;
+        say(&format!("{}\n{}", table(&summaries), totals(&reports).words(reports.len(), &cost)))?;
     }
-    if let Some((seed, report)) = reports.iter().find(|(_, report)| report.failure.is_some()) {
-        failed(scenario, &Options { nodes, ..Options::of(*seed) }, report, patience);
+    // Machines read what did not hold, and go on.
+    let patience = (!json).then_some(PATIENCE);
+    let again =
+        |(seed, report): &(u64, Report)| failed(scenario, &Options { nodes, ..Options::of(*seed) }, report, patience);
+    if let Some(worst) = reports.iter().find(|(_, report)| report.failure.is_some()) {
+        again(worst);
         return Ok(ExitCode::FAILURE);
     }
+    if !all_met(&summaries) {
+        let missed = summaries.iter().filter(|summary| !summary.is_met());
+        let worst = missed.filter_map(|bar| reports.iter().find(|(_, report)| bar.is_worst(report)));
+        worst.take(1).for_each(again);
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether every bar is met; of those that are not it says so.
+pub(super) fn all_met(summaries: &[Summary]) -> bool {
     let missed = || summaries.iter().filter(|summary| !summary.is_met());
     for summary in missed() {
         let (worst, bar) = summary.worst.map(|(worst, bar)| (number(worst), bar.to_string())).unwrap_or_default();
         eprintln!("{}: the bar is missed: {worst} at worst, and not {bar}", summary.name);
     }
-    if let Some((seed, report)) = missed().find_map(|bar| reports.iter().find(|(_, report)| bar.is_worst(report))) {
-        failed(scenario, &Options { nodes, ..Options::of(*seed) }, report, patience);
-    }
-    Ok(if missed().next().is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    missed().next().is_none()
 }
 
 fn run_all(scenario: &'static Scenario, nodes: Option<usize>, seeds: Range<u64>) -> Vec<(u64, Report)> {
@@ -88,7 +100,7 @@ fn run_all(scenario: &'static Scenario, nodes: Option<usize>, seeds: Range<u64>)
             if seed >= seeds.end {
                 return reports;
             }
-            let report = (scenario.run)(&Options { nodes, ..Options::of(seed) });
+            let report = scenario.report(&Options { nodes, ..Options::of(seed) });
             progress.inc(1);
             let failed = report.failure.is_some();
             reports.push((seed, report));
@@ -118,21 +130,38 @@ fn peak_memory() -> Option<f64> {
 impl Limits {
     /// What was limited, and whether it was kept; what is not known was not.
     fn compare(&self, cost: &Cost) -> impl Iterator<Item = Summary> {
-        let of = |name: &str, value, limit: Option<f64>| {
-            limit.map(|limit| Summary { name: name.to_owned(), value, worst: Some((value, Bar::AtMost(limit))) })
-        };
+        let of = |name: &str, value, limit: Option<f64>| limit.map(|limit| Summary::limited(name, value, limit));
         let wall = of("wall time, s", cost.wall.as_secs_f64(), self.within);
         let memory = of("memory at most, GiB", cost.memory.unwrap_or(f64::INFINITY), self.memory);
         wall.into_iter().chain(memory)
     }
 }
 
-fn totals(reports: &[(u64, Report)]) -> (u64, f64) {
-    let events = reports.iter().map(|(_, report)| report.events).sum();
-    (events, reports.iter().map(|(_, report)| report.simulated.as_secs_f64()).sum())
+/// What all runs together were.
+struct Totals {
+    events: u64,
+    simulated: f64,
 }
 
-fn print_table(reports: &[(u64, Report)], summaries: &[Summary], cost: &Cost) -> io::Result<()> {
+fn totals(reports: &[(u64, Report)]) -> Totals {
+    let events = reports.iter().map(|(_, report)| report.events).sum();
+    Totals { events, simulated: reports.iter().map(|(_, report)| report.simulated.as_secs_f64()).sum() }
+}
+
+impl Totals {
+    fn words(&self, seeds: usize, cost: &Cost) -> String {
+        let Self { events, simulated } = self;
+        let wall = cost.wall.as_secs_f64();
+        let rate = simulated / wall.max(f64::MIN_POSITIVE);
+        let memory = cost.memory.map(|memory| format!(", and {memory:.1} GiB")).unwrap_or_default();
+        format!(
+            "{seeds} seeds, {events} events, {simulated:.0} simulated seconds in {wall:.1} s: {rate:.0} a second{memory}"
+        )
+    }
+}
+
+/// Figures beside their bars.
+pub(super) fn table(summaries: &[Summary]) -> String {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["", "total, or median", "worst", "bar", ""]);
@@ -141,7 +170,11 @@ fn print_table(reports: &[(u64, Report)], summaries: &[Summary], cost: &Cost) ->
         match summary.worst {
             None => table.add_row([summary.name.clone(), value]),
             Some((worst, bar)) => {
-                let verdict = if summary.is_met() { "met" } else { "MISSED" };
+                let verdict = match (summary.too_few, summary.is_met()) {
+                    (true, _) => "too few seeds to say",
+                    (_, true) => "met",
+                    _ => "MISSED",
+                };
                 table.add_row([summary.name.clone(), value, number(worst), bar.to_string(), verdict.into()])
             }
         };
@@ -151,12 +184,7 @@ fn print_table(reports: &[(u64, Report)], summaries: &[Summary], cost: &Cost) ->
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    let mut out = io::stdout();
-    writeln!(out, "{}", table.trim_fmt())?;
-    let (events, simulated) = totals(reports);
-    let (seeds, wall) = (reports.len(), cost.wall.as_secs_f64());
-    let memory = cost.memory.map(|memory| format!(" and {memory:.1} GiB")).unwrap_or_default();
-    writeln!(out, "{seeds} seeds, {events} events, {simulated:.0} simulated seconds in {wall:.1} s{memory}")
+    table.trim_fmt()
 }
 
 /// A count as it is, anything else with three figures behind the point.
@@ -181,7 +209,7 @@ fn as_json(
         })
     };
     let failure = reports.iter().find_map(|(seed, report)| Some((seed, report.failure.as_ref()?)));
-    let (events, simulated) = totals(reports);
+    let Totals { events, simulated } = totals(reports);
     json!({
         "scenario": scenario.name,
         "nodes": nodes,
