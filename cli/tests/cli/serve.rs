@@ -72,6 +72,20 @@ fn what_others_dial_may_differ_from_what_is_bound() {
 }
 
 #[test]
+fn a_server_says_why_it_cannot_join() {
+    let bed = Bed::new();
+    let server = bed.start("-a 127.0.0.1 -hmac .hmac");
+    let url = &server.url;
+    bed.ok("circuit keygen other");
+    // Nobody listens there; and somebody with another key does here.
+    for (key, joined) in [(".hmac", "circuit://127.0.0.1:1/3/Qf9d7e27ac1c4f250"), ("other", &server.url)] {
+        let line = format!("unset CIRCUIT_HMAC; exec circuit start -a 127.0.0.1 -hmac {key} -j {joined} 2>{key}.log");
+        let _alone = bed.launch(&line);
+        bed.until(&format!("cat {key}.log"), |log| log.contains("127.0.0.1:") && log.contains("was not reached"));
+    }
+}
+
+#[test]
 fn the_log_tells_who_did_what_and_follows() {
     let bed = Bed::with_servers(1);
     bed.ok("circuit mkchan $X/a/b 1; circuit mkchan $X/c 1");

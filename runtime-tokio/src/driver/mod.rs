@@ -6,6 +6,7 @@
 //! ever waited for here.
 
 mod link;
+mod seeds;
 
 use std::{
     collections::BTreeMap,
@@ -33,6 +34,7 @@ use tokio::{
 
 use crate::{Host, Net, Wire};
 use link::{FromLink, Order};
+use seeds::Seeds;
 
 /// Batches of frames that may wait for the node before links wait.
 const INBOX: usize = 1024;
@@ -92,6 +94,7 @@ pub(crate) struct Driver<N: Net, H: Host> {
     credentials: Credentials,
     rng: Rng,
     links: BTreeMap<LinkId, mpsc::UnboundedSender<Order>>,
+    seeds: Seeds,
     /// The tasks of the links.
     tasks: JoinSet<()>,
     /// The task that has the listener.
@@ -121,6 +124,7 @@ impl<N: Net, H: Host> Driver<N, H> {
     ) -> Self {
         let (to_inbox, inbox) = mpsc::channel(INBOX);
         let accepting = tokio::spawn(accept::<N>(listener, to_inbox.clone()));
+        let seeds = Seeds::new(&config.seeds);
         let node = Node::new(config, rng.fork("node").seed());
         let (clock, links, leaving, room) = (Clock::start(), BTreeMap::new(), Vec::new(), Vec::new());
         let rng = rng.fork("sessions");
@@ -133,6 +137,7 @@ impl<N: Net, H: Host> Driver<N, H> {
             credentials,
             rng,
             links,
+            seeds,
             tasks,
             accepting,
             leaving,
@@ -238,7 +243,10 @@ impl<N: Net, H: Host> Driver<N, H> {
     fn hear(&mut self, news: News<N::Stream>) {
         let now = self.clock.now();
         match news {
-            News::Link(link, FromLink::Up(peer)) => self.node.handle_input(now, Input::LinkUp { link, peer }),
+            News::Link(link, FromLink::Up(peer)) => {
+                self.seeds.up(link);
+                self.node.handle_input(now, Input::LinkUp { link, peer });
+            }
             News::Link(link, FromLink::Frames(mut frames, cost)) => {
                 for frame in frames.drain(..) {
                     self.node.handle_input(now, Input::Frame { link, frame });
@@ -251,6 +259,9 @@ impl<N: Net, H: Host> Driver<N, H> {
             }
             News::Link(link, FromLink::Down(why)) => {
                 tracing::debug!(link = link.0, "down: {why}");
+                if let Some(words) = self.seeds.down(link, &why) {
+                    tracing::warn!("{words}");
+                }
                 self.links.remove(&link);
                 while self.tasks.try_join_next().is_some() {}
                 self.node.handle_input(now, Input::LinkDown { link });
@@ -282,6 +293,7 @@ impl<N: Net, H: Host> Driver<N, H> {
                 Output::Dial { link, addr, expect } => {
                     let session =
                         Session::dial(&self.credentials, Role::Server, expect, &self.fork(link), self.clock.now());
+                    self.seeds.dial(link, addr);
                     let net = self.net.clone();
                     self.start(link, async move { Ok(Wire::new(net.connect(addr).await?, session)) });
                 }
