@@ -75,7 +75,6 @@ fn what_others_dial_may_differ_from_what_is_bound() {
 fn a_server_says_why_it_cannot_join() {
     let bed = Bed::new();
     let server = bed.start("-a 127.0.0.1 -hmac .hmac");
-    let url = &server.url;
     bed.ok("circuit keygen other");
     // Nobody listens there; and somebody with another key does here.
     for (key, joined) in [(".hmac", "circuit://127.0.0.1:1/3/Qf9d7e27ac1c4f250"), ("other", &server.url)] {
