@@ -60,7 +60,7 @@ mod tests {
     fn each_reason_is_said_once_until_somebody_answers() {
         let addr = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let mut seeds = Seeds::new(&[Target { addr: addr(1), expect: None }]);
-        let mut fail = |seeds: &mut Seeds, link, port, why| {
+        let fail = |seeds: &mut Seeds, link, port, why| {
             seeds.dial(LinkId(link), addr(port));
             seeds.down(LinkId(link), why)
         };
