@@ -137,7 +137,10 @@ pub(super) fn expander(options: &Options) -> Report {
             let Cluster { world, .. } = &cluster;
             let alive: Vec<_> = (0..nodes).filter(|&server| world.sim.node(server).is_some()).collect();
             let is_new = |server| world.app.began.get(server).is_none_or(|&at| at + NEW > world.sim.now());
-            parts = parts.max(graph.components(|number| !is_new(&alive[number])));
+            // Whoever starts while its seed is dead waits for that, and has seen nobody.
+            let alone = |node: &Node| node.membership().view().events() <= 1;
+            let waits = |server| world.sim.node(server).is_none_or(alone);
+            parts = parts.max(graph.components(|number| !is_new(&alive[number]) && !waits(alive[number])));
         }
         let value = format!("second eigenvalue over 2*sqrt(d-1), {name}");
         cluster.figures.push(Figure::new(value, worst, Bar::AtMost(bar)));
