@@ -451,10 +451,8 @@ impl Links {
                 self.dial_failed(now, id, found.since);
             }
             Stage::Up(other) => {
-                if let Other::Server(id, _) = other
-                    && self.servers.get(&id) == Some(&link)
-                {
-                    self.servers.remove(&id);
+                if let Other::Server(id, _) = other {
+                    self.servers.remove(&id); // the only one that is up
                 }
                 self.out.push_back(Output::Down(link, other));
             }
