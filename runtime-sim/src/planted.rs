@@ -24,7 +24,7 @@ use crate::scenarios::{self, Scenario};
 /// Where the patches are.
 const FOLDER: &str = "tests/planted";
 /// What a batch may take, many times over; what takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(150);
+const PATIENCE: Duration = Duration::from_secs(600);
 /// Kilobytes that a run may use: some mistakes would eat up all there are.
 const MEMORY: u64 = 4 * 1024 * 1024;
 /// Where the first two rounds of seeds end: most faults do not get farther.
@@ -83,6 +83,7 @@ pub struct Catch {
 #[derive(Clone, Debug)]
 struct Batch {
     scenario: &'static Scenario,
+    nodes: Option<usize>,
     seeds: Range<u64>,
 }
 
@@ -181,29 +182,44 @@ impl Bench {
 }
 
 /// Everything that is run, in this order: a few seeds of all scenarios first,
-/// so that what is easily caught is caught at once.
+/// so that what is easily caught is caught at once; large circuits, which take
+/// longer, after all that is caught in small ones within a hundred seeds.
 fn batches(seeds: u64) -> impl Iterator<Item = Batch> {
     let ends = ROUNDS.into_iter().chain((2..).map(|round| round * ROUND));
     let begins = [0].into_iter().chain(ends.clone());
     let rounds = begins.zip(ends).take_while(move |(begin, _)| *begin < seeds);
     rounds.flat_map(move |(begin, end)| {
-        let of = move |scenario: &'static Scenario| {
-            let every = if scenario.small.is_some() { ONE_IN } else { 1 };
-            Batch { scenario, seeds: begin.div_ceil(every)..end.min(seeds).div_ceil(every) }
-        };
-        scenarios::ALL.iter().map(of).filter(|batch| !batch.seeds.is_empty())
+        let large = (begin == ROUNDS[1]).then(large);
+        large.into_iter().flatten().chain(round(begin..end.min(seeds)))
     })
+}
+
+/// Some seeds of every scenario.
+fn round(seeds: Range<u64>) -> impl Iterator<Item = Batch> {
+    let of = move |scenario: &'static Scenario| {
+        let every = if scenario.small.is_some() { ONE_IN } else { 1 };
+        Batch { scenario, nodes: scenario.small, seeds: seeds.start.div_ceil(every)..seeds.end.div_ceil(every) }
+    };
+    scenarios::ALL.iter().map(of).filter(|batch| !batch.seeds.is_empty())
+}
+
+/// The scenarios that show more among many.
+fn large() -> impl Iterator<Item = Batch> {
+    let of = |scenario: &'static Scenario| {
+        scenario.large.map(|(nodes, seeds)| Batch { scenario, nodes: Some(nodes), seeds: 0..seeds })
+    };
+    scenarios::ALL.iter().filter_map(of)
 }
 
 impl Batch {
     /// Runs it: what went wrong, if anything did.
     fn run(&self, simulator: &Path) -> io::Result<Option<Catch>> {
-        let Self { scenario: Scenario { name, small, .. }, seeds } = self;
+        let Self { scenario: Scenario { name, .. }, nodes, seeds } = self;
         let (mut out, mut err) = (tempfile::tempfile()?, tempfile::tempfile()?);
         let mut command = Command::new("sh");
         command.args(["-c", &format!("ulimit -v {MEMORY}; exec \"$@\""), "sh"]).arg(simulator);
         command.args(["run", name, "--json", "--seeds", &format!("{}..{}", seeds.start, seeds.end)]);
-        let nodes = small.map(|nodes| nodes.to_string());
+        let nodes = nodes.map(|nodes| nodes.to_string());
         command.args(nodes.iter().flat_map(|nodes| ["--nodes", nodes]));
         let child = command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(err.try_clone()?).spawn()?;
         let status = wait(child)?;
@@ -304,11 +320,23 @@ mod tests {
         let batches: Vec<Batch> = batches(250).collect();
         for scenario in scenarios::ALL {
             let mine = batches.iter().filter(|batch| batch.scenario.name == scenario.name);
+            let mine = mine.filter(|batch| batch.nodes == scenario.small);
             let seeds: Vec<u64> = mine.flat_map(|batch| batch.seeds.clone()).collect();
             let count = if scenario.small.is_some() { 13 } else { 250 };
             assert_eq!(seeds, (0..count).collect::<Vec<_>>(), "{}", scenario.name);
         }
         assert!(batches.first().is_some_and(|batch| batch.seeds == (0..10)));
+    }
+
+    #[test]
+    fn large_circuits_come_once_and_after_what_is_caught_soon() {
+        let is_large = |batch: &Batch| batch.scenario.large.is_some_and(|(nodes, _)| batch.nodes == Some(nodes));
+        assert!(!batches(100).any(|batch| is_large(&batch)));
+        let all: Vec<Batch> = batches(400).collect();
+        let large: Vec<usize> = (0..all.len()).filter(|&place| is_large(&all[place])).collect();
+        assert_eq!(large.len(), scenarios::ALL.iter().filter(|scenario| scenario.large.is_some()).count());
+        assert!(all[..large[0]].iter().all(|batch| batch.seeds.end <= 100));
+        assert!(large.windows(2).all(|two| two[1] == two[0] + 1));
     }
 
     #[test]

@@ -70,7 +70,8 @@ mod tests {
 
     #[test]
     fn what_is_needed_is_left() {
-        let scenario = Scenario { name: "test", about: "", servers: 2..=2, smoke: 0..1, small: None, run: report };
+        let scenario =
+            Scenario { name: "test", about: "", servers: 2..=2, smoke: 0..1, small: None, large: None, run: report };
         let options = Options::of(1);
         let shrunk = shrink(&scenario, &options, &report(&options), Duration::from_secs(60)).expect("it fails");
         assert_eq!((shrunk.faults, shrunk.of), (vec![7, 31], 40));

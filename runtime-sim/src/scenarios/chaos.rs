@@ -26,6 +26,8 @@ const READY: u64 = 12;
 const STOP: u64 = 42;
 /// Whoever came back too often is in again by then.
 const DAMPED: Duration = Duration::from_secs(330);
+/// The leases of clients that were lost have ended so long after all was healed.
+const LEASES: Duration = Duration::from_secs(75);
 /// So often a connection is reset that is.
 const RESETS: usize = 8;
 /// So often some server joins the circuit that it is in.
@@ -95,12 +97,18 @@ pub(super) fn run(options: &Options) -> Report {
     let calm = faults::calm(&plan).max(seconds(STOP));
     let mut world = World::new(settings, options.seed, &plan, Chaos::new(&mut rng, servers, plan.clone()));
     world.run_until(seconds(STOP));
-    world.app.stop(&mut world.sim);
+    let patient = rng.fork("patience").chance(1, 2);
+    world.app.stop(&mut world.sim, patient);
     world.run_until(calm + CONVERGE);
     // Who is damped comes later, as it must.
     let damped = world.app.oracle.is_damped(&world.sim);
     if !damped {
         world.app.oracle.converged(&mut world.sim, "15 s after all was healed");
+    }
+    if patient {
+        world.run_until(calm + LEASES);
+        world.app.channels.matched(&mut world.sim);
+        world.app.channels.stop(&mut world.sim);
     }
     world.run_until(calm + DAMPED);
     world.app.oracle.converged(&mut world.sim, "after all was healed");
@@ -236,9 +244,13 @@ impl Chaos {
         self.works.iter_mut().find(|work| work.clients().contains(&client))
     }
 
-    fn stop(&mut self, sim: &mut Sim) {
+    /// Nothing more is begun, and what is open is to end; but whoever waits on
+    /// channels may go on to wait, if they are patient.
+    fn stop(&mut self, sim: &mut Sim, patient: bool) {
         self.channels.begin_no_more();
-        self.channels.stop(sim);
+        if !patient {
+            self.channels.stop(sim);
+        }
         self.works.iter_mut().for_each(|work| work.stop(sim));
     }
 

@@ -39,6 +39,10 @@ pub(super) struct Seen {
     pub(super) degree: usize,
     /// How many calls were answered well.
     pub(super) answered: u64,
+    /// When those were asked that are not answered yet.
+    asked: BTreeMap<CallId, Instant>,
+    /// The longest that one took to be answered.
+    pub(super) slowest: Duration,
     /// What came with the answers.
     pub(super) received: BTreeMap<CallId, Vec<u8>>,
     /// What each server saw of each, by its id, if that is counted.
@@ -98,6 +102,8 @@ impl Cluster {
             oracle: Oracle::new(settings.servers, plan.clone(), 1),
             degree: 0,
             answered: 0,
+            asked: BTreeMap::new(),
+            slowest: Duration::ZERO,
             received: BTreeMap::new(),
             seen: None,
             began: BTreeMap::new(),
@@ -135,6 +141,7 @@ impl Cluster {
         let sim = &mut self.world.sim;
         let (call, host) = (sim.call_id(), sim.server_id(server));
         sim.client(0, |client, now| client.call(now, call, host, request));
+        self.world.app.asked.insert(call, self.world.sim.now());
         call
     }
 
@@ -187,7 +194,11 @@ impl App for Seen {
                 self.received.entry(call).or_default().extend_from_slice(&bytes);
                 sim.client(client, |client, now| client.consumed(now, call, bytes.len(), end));
             }
-            Event::Answer { result: Ok(_), .. } => self.answered += 1,
+            Event::Answer { call, result } => {
+                let took = self.asked.remove(&call).map(|asked| sim.now().since(asked));
+                self.slowest = self.slowest.max(took.unwrap_or_default());
+                self.answered += u64::from(result.is_ok());
+            }
             _ => {}
         }
     }

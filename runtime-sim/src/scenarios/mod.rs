@@ -36,6 +36,9 @@ pub struct Scenario {
     pub smoke: Range<u64>,
     /// And how many servers, if fewer than the scenario has.
     pub small: Option<usize>,
+    /// With how many, and on how many seeds, mistakes are looked for that show only
+    /// among many.
+    pub large: Option<(usize, u64)>,
     /// What it is made of; [`Scenario::report`] runs it.
     pub run: fn(&Options) -> Report,
 }
@@ -112,6 +115,7 @@ pub const ALL: &[Scenario] = &[
         servers: 2..=MOST,
         smoke: 0..100,
         small: None,
+        large: None,
         run: channels::run,
     },
     Scenario {
@@ -120,6 +124,7 @@ pub const ALL: &[Scenario] = &[
         servers: 2..=MOST,
         smoke: 1..16,
         small: None,
+        large: None,
         run: members::run,
     },
     Scenario {
@@ -128,6 +133,7 @@ pub const ALL: &[Scenario] = &[
         servers: 2..=MOST,
         smoke: 0..100,
         small: None,
+        large: None,
         run: chaos::run,
     },
     Scenario {
@@ -136,6 +142,7 @@ pub const ALL: &[Scenario] = &[
         servers: 2..=100,
         smoke: 0..5,
         small: Some(4),
+        large: None,
         run: turmoil::run,
     },
     Scenario {
@@ -144,6 +151,7 @@ pub const ALL: &[Scenario] = &[
         servers: 2..=MOST,
         smoke: 0..2,
         small: Some(100),
+        large: None,
         run: boot::run,
     },
     Scenario {
@@ -152,6 +160,7 @@ pub const ALL: &[Scenario] = &[
         servers: 2..=MOST,
         smoke: 0..2,
         small: Some(100),
+        large: None,
         run: crash::crash,
     },
     Scenario {
@@ -160,6 +169,7 @@ pub const ALL: &[Scenario] = &[
         servers: 2..=MOST,
         smoke: 0..2,
         small: Some(40),
+        large: None,
         run: crash::stalled,
     },
     Scenario {
@@ -168,6 +178,7 @@ pub const ALL: &[Scenario] = &[
         servers: 2..=MOST,
         smoke: 0..3,
         small: Some(30),
+        large: Some((100, 10)),
         run: apart::partition,
     },
     Scenario {
@@ -176,6 +187,7 @@ pub const ALL: &[Scenario] = &[
         servers: 2..=MOST,
         smoke: 0..2,
         small: Some(60),
+        large: None,
         run: apart::merge,
     },
     Scenario {
@@ -184,6 +196,7 @@ pub const ALL: &[Scenario] = &[
         servers: 2..=MOST,
         smoke: 0..2,
         small: Some(60),
+        large: None,
         run: crash::restart,
     },
     Scenario {
@@ -192,6 +205,7 @@ pub const ALL: &[Scenario] = &[
         servers: 2..=MOST,
         smoke: 0..2,
         small: Some(60),
+        large: None,
         run: crash::orphan,
     },
     Scenario {
@@ -200,6 +214,7 @@ pub const ALL: &[Scenario] = &[
         servers: 2..=MOST,
         smoke: 0..2,
         small: Some(60),
+        large: Some((1_000, 1)),
         run: weak::flipflop,
     },
     Scenario {
@@ -208,6 +223,7 @@ pub const ALL: &[Scenario] = &[
         servers: 2..=MOST,
         smoke: 0..2,
         small: Some(60),
+        large: Some((1_000, 2)),
         run: weak::lossy,
     },
     Scenario {
@@ -216,6 +232,7 @@ pub const ALL: &[Scenario] = &[
         servers: 3..=MOST,
         smoke: 0..2,
         small: Some(3),
+        large: Some((100, 5)),
         run: weak::blackhole,
     },
     Scenario {
@@ -224,6 +241,7 @@ pub const ALL: &[Scenario] = &[
         servers: 2..=MOST,
         smoke: 0..2,
         small: Some(40),
+        large: None,
         run: weak::wan,
     },
     Scenario {
@@ -232,6 +250,7 @@ pub const ALL: &[Scenario] = &[
         servers: 4..=MOST,
         smoke: 0..5,
         small: Some(100),
+        large: Some((2_000, 5)),
         run: overlay::massacre,
     },
     Scenario {
@@ -240,6 +259,7 @@ pub const ALL: &[Scenario] = &[
         servers: 10..=MOST,
         smoke: 0..1,
         small: Some(100),
+        large: None,
         run: overlay::expander,
     },
     Scenario {
@@ -247,7 +267,8 @@ pub const ALL: &[Scenario] = &[
         about: "200 servers that stay for 60, 30 or 10 s",
         servers: 2..=MOST,
         smoke: 0..1,
-        small: Some(60),
+        small: Some(40),
+        large: None,
         run: churn::churn,
     },
     Scenario {
@@ -256,6 +277,7 @@ pub const ALL: &[Scenario] = &[
         servers: 10..=MOST,
         smoke: 0..1,
         small: Some(120),
+        large: None,
         run: idle::run,
     },
 ];

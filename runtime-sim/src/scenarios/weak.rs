@@ -121,12 +121,14 @@ pub(super) fn wan(options: &Options) -> Report {
     cluster.report_none_lost()
 }
 
-/// Two servers cannot reach each other, and a client of one calls elements of
-/// the other.
+/// A client of one server calls elements of another, and soon the two cannot reach
+/// each other any more.
 pub(super) fn blackhole(options: &Options) -> Report {
     const EVERY: Duration = Duration::from_secs(1);
+    const CUT: u64 = 40;
     let nodes = options.nodes.unwrap_or(100);
-    let plan = vec![(seconds(BEGIN), Fault::Cut { a: 0, b: 1, lasting: Duration::from_secs(LOOK) })];
+    let lasting = Duration::from_secs(LOOK - CUT);
+    let plan = vec![(seconds(BEGIN + CUT), Fault::Cut { a: 0, b: 1, lasting })];
     let mut settings = Cluster::settings(options, nodes);
     settings.clients = 1;
     let mut cluster = Cluster::with(options, settings, &plan);
@@ -148,6 +150,10 @@ pub(super) fn blackhole(options: &Options) -> Report {
     let lost = messages.iter().filter(|(call, text)| received.get(call).is_none_or(|got| got != text.as_bytes()));
     let lost = Figure::none("messages that were not received as they were sent", lost.count() as u64);
     cluster.figures.push(lost);
+    // What was on the link that is cut is missed after 10 s. A connection by itself
+    // would take twice as long to break.
+    let slowest = Figure::seconds("the slowest answer", Some(cluster.world.app.slowest), Bar::AtMost(15.0));
+    cluster.figures.push(slowest);
     let (right, open) = (cluster.world.app.answered, cluster.world.sim.open_calls(0) as u64);
     let events = cluster.world.app.oracle.count() - before;
     cluster.figures.push(Figure::count("calls to a server that cannot be reached directly", asked));

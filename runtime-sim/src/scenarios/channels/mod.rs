@@ -159,7 +159,7 @@ impl Channels {
     }
 
     /// Whoever waits to send would go with whoever waits to receive.
-    fn matched(&self, sim: &mut Sim) {
+    pub(super) fn matched(&self, sim: &mut Sim) {
         let waiting = || self.agents.iter().map(Agent::waiting);
         let recvs: Vec<usize> = waiting().flat_map(|(_, recvs)| recvs).collect();
         if let Some(channel) = waiting().flat_map(|(sends, _)| sends).find(|channel| recvs.contains(channel)) {
