@@ -68,12 +68,21 @@ mod tests {
         Report { failure, plan, ..Report::default() }
     }
 
+    fn panics(options: &Options) -> Report {
+        let report = report(options);
+        assert!(report.failure.is_none(), "both");
+        report
+    }
+
     #[test]
     fn what_is_needed_is_left() {
-        let scenario =
-            Scenario { name: "test", about: "", servers: 2..=2, smoke: 0..1, small: None, large: None, run: report };
-        let options = Options::of(1);
-        let shrunk = shrink(&scenario, &options, &report(&options), Duration::from_secs(60)).expect("it fails");
-        assert_eq!((shrunk.faults, shrunk.of), (vec![7, 31], 40));
+        for run in [report, panics] {
+            let scenario =
+                Scenario { name: "test", about: "", servers: 2..=2, smoke: 0..1, small: None, large: None, run };
+            let options = Options::of(1);
+            let shrunk = shrink(&scenario, &options, &scenario.report(&options), Duration::from_secs(60));
+            let shrunk = shrunk.expect("it fails");
+            assert_eq!((shrunk.faults, shrunk.of), (vec![7, 31], 40));
+        }
     }
 }

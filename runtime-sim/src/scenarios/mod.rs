@@ -18,6 +18,7 @@ use std::{
     any::Any,
     ops::{Range, RangeInclusive},
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Mutex,
     time::Duration,
 };
 
@@ -47,11 +48,14 @@ impl Scenario {
     /// Runs it. That something in it panics is a failure like any other: which
     /// seed did it is known, and the next can be run.
     pub fn report(&self, options: &Options) -> Report {
-        catch_unwind(AssertUnwindSafe(|| (self.run)(options))).unwrap_or_else(|panic| Report {
+        let happening = Mutex::default();
+        let options = Options { happening: Some(&happening), ..*options };
+        catch_unwind(AssertUnwindSafe(|| (self.run)(&options))).unwrap_or_else(|panic| Report {
             failure: Some(Failure {
                 at: circuit_core::Instant::ZERO,
                 what: format!("it panicked: {}", words(&*panic)),
             }),
+            plan: happening.into_inner().unwrap_or_default(),
             ..Report::default()
         })
     }
@@ -78,6 +82,9 @@ pub struct Options<'a> {
     pub faults: Option<&'a [usize]>,
     /// What is told of what happens.
     pub telling: Telling,
+    /// Where it is noted what happens of the plan: a run that panics says nothing
+    /// any more.
+    pub happening: Option<&'a Mutex<Plan>>,
 }
 
 /// What is told of what happens.
@@ -95,15 +102,19 @@ pub enum Telling {
 impl Options<'_> {
     /// The run of a seed, with all that the scenario chooses.
     pub const fn of(seed: u64) -> Self {
-        Self { seed, nodes: None, faults: None, telling: Telling::Nothing }
+        Self { seed, nodes: None, faults: None, telling: Telling::Nothing, happening: None }
     }
 
     /// The part of a plan that happens.
     pub fn cut(&self, plan: Plan) -> Plan {
-        match self.faults {
+        let plan = match self.faults {
             None => plan,
             Some(faults) => faults.iter().filter_map(|&number| plan.get(number).copied()).collect(),
+        };
+        if let Some(mut happening) = self.happening.and_then(|happening| happening.lock().ok()) {
+            happening.clone_from(&plan);
         }
+        plan
     }
 }
 

@@ -18,6 +18,8 @@ const BEGIN: u64 = 30;
 /// A server that has just started is no part of the overlay for so long: it takes
 /// a second until the first beat of another is due, and is answered.
 const NEW: Duration = Duration::from_secs(2);
+/// Nor for so long is one that sees nobody: its seed is dead, or died as they met.
+const SEEDLESS: Duration = Duration::from_secs(15);
 /// By now the servers that all start at once have found each other.
 const READY: u64 = 20;
 
@@ -136,11 +138,10 @@ pub(super) fn expander(options: &Options) -> Report {
             all = all.max(graph.components(|_| true));
             let Cluster { world, .. } = &cluster;
             let alive: Vec<_> = (0..nodes).filter(|&server| world.sim.node(server).is_some()).collect();
-            let is_new = |server| world.app.began.get(server).is_none_or(|&at| at + NEW > world.sim.now());
-            // Whoever starts while its seed is dead waits for that, and has seen nobody.
-            let alone = |node: &Node| node.membership().view().events() <= 1;
-            let waits = |server| world.sim.node(server).is_none_or(alone);
-            parts = parts.max(graph.components(|number| !is_new(&alive[number]) && !waits(alive[number])));
+            let age = |server| world.app.began.get(server).map_or(Duration::ZERO, |&at| world.sim.now().since(at));
+            let sees_nobody = |server| world.sim.node(server).is_none_or(|node| node.membership().view().len() <= 1);
+            let counts = |server| age(server) >= if sees_nobody(*server) { SEEDLESS } else { NEW };
+            parts = parts.max(graph.components(|number| counts(&alive[number])));
         }
         let value = format!("second eigenvalue over 2*sqrt(d-1), {name}");
         cluster.figures.push(Figure::new(value, worst, Bar::AtMost(bar)));

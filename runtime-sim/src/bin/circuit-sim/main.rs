@@ -121,7 +121,8 @@ fn execute(command: Command) -> io::Result<ExitCode> {
         }
         Command::Replay { scenario, nodes, seed, faults, trace } => {
             let telling = if trace { Telling::All } else { Telling::Nothing };
-            let options = Options { seed, nodes, faults: faults.as_ref().map(|Numbers(all)| all.as_slice()), telling };
+            let faults = faults.as_ref().map(|Numbers(all)| all.as_slice());
+            let options = Options { nodes, faults, telling, ..Options::of(seed) };
             replay::replay(find(&scenario, nodes)?, &options)
         }
         Command::Hashes { seed } => hashes(seed),
