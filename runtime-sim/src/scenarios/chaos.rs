@@ -106,9 +106,10 @@ pub(super) fn run(options: &Options) -> Report {
         world.app.oracle.converged(&mut world.sim, "15 s after all was healed");
     }
     if patient {
+        world.app.stop(&mut world.sim, true);
         world.run_until(calm + LEASES);
-        world.app.channels.matched(&mut world.sim);
-        world.app.channels.stop(&mut world.sim);
+        world.app.matched(&mut world.sim);
+        world.app.stop(&mut world.sim, false);
     }
     world.run_until(calm + DAMPED);
     world.app.oracle.converged(&mut world.sim, "after all was healed");
@@ -244,14 +245,22 @@ impl Chaos {
         self.works.iter_mut().find(|work| work.clients().contains(&client))
     }
 
-    /// Nothing more is begun, and what is open is to end; but whoever waits on
-    /// channels may go on to wait, if they are patient.
+    /// Nothing more is begun, and what is open is to end; but who waits for another
+    /// may go on to, if they are patient.
     fn stop(&mut self, sim: &mut Sim, patient: bool) {
         self.channels.begin_no_more();
-        if !patient {
+        if patient {
+            self.works.iter_mut().for_each(|work| work.rest(sim));
+        } else {
             self.channels.stop(sim);
+            self.works.iter_mut().for_each(|work| work.stop(sim));
         }
-        self.works.iter_mut().for_each(|work| work.stop(sim));
+    }
+
+    /// Nobody waits for another who waits for them.
+    fn matched(&self, sim: &mut Sim) {
+        self.channels.matched(sim);
+        self.works.iter().for_each(|work| work.matched(sim));
     }
 
     fn drain(&mut self, sim: &mut Sim) {
@@ -320,6 +329,9 @@ impl App for Chaos {
     }
 
     fn member(&mut self, sim: &mut Sim, server: ServerIndex, life: u32, event: member::Event) {
+        if !event.joined {
+            self.works.iter_mut().for_each(|work| work.gone(event.id));
+        }
         self.oracle.event(sim, server, life, event);
     }
 

@@ -15,7 +15,7 @@ mod watcher;
 
 use std::{ops::Range, time::Duration};
 
-use circuit_core::client::Event;
+use circuit_core::{ServerId, client::Event};
 
 use crate::{ClientIndex, Figure, Oracle, ServerIndex, Sim};
 pub(crate) use anchors::{Anchors, is_no_fault};
@@ -47,6 +47,15 @@ pub(crate) trait Work {
     fn replaced(&mut self, sim: &mut Sim, client: ClientIndex);
     /// A server was killed, or has left.
     fn crashed(&mut self, _: &mut Sim, _: ServerIndex) {}
+    /// Some server has seen another go, rightly or not.
+    fn gone(&mut self, _: ServerId) {}
+    /// Nothing more is begun; whoever waits may go on to, if that is looked at. Once
+    /// more when all is healed: whom nobody waits for goes.
+    fn rest(&mut self, sim: &mut Sim) {
+        self.stop(sim);
+    }
+    /// All has been well for long: nobody waits for another who waits for them.
+    fn matched(&self, _: &mut Sim) {}
     /// Nothing more is begun, and what is open is to end.
     fn stop(&mut self, sim: &mut Sim);
     /// All is healed, and what is left is taken out.

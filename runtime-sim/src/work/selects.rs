@@ -34,7 +34,7 @@ type Place = (ServerId, u64);
 
 #[derive(Debug)]
 enum Doing {
-    Make,
+    Make(Place),
     Send(u32),
     Recv {
         from: Place,
@@ -84,13 +84,28 @@ pub(crate) struct Selects {
     died: Vec<ServerId>,
     answers: BTreeMap<String, u64>,
     next: u64,
+    /// Channels that are there, and nobody missed, and how many selects had been made
+    /// before they were.
+    there: BTreeMap<Place, u64>,
+    resting: bool,
     stopped: bool,
 }
 
 impl Selects {
     pub(crate) fn new(clients: Range<ClientIndex>) -> Self {
         let (open, selects, messages, died, answers) = Default::default();
-        Self { clients, open, selects, messages, died, answers, next: 0, stopped: false }
+        Self {
+            clients,
+            open,
+            selects,
+            messages,
+            died,
+            answers,
+            next: 0,
+            there: BTreeMap::new(),
+            resting: false,
+            stopped: false,
+        }
     }
 
     fn ask(&mut self, sim: &mut Sim, client: ClientIndex, host: ServerId, op: Op, input: Option<Bytes>, doing: Doing) {
@@ -126,7 +141,7 @@ impl Selects {
 
     fn make_channel(&mut self, sim: &mut Sim, client: ClientIndex, (host, channel): Place) {
         let cap = [0, 0, 1, 3][sim.rng().below(4) as usize];
-        self.ask(sim, client, host, Op::MakeChan { path: path_of(channel), cap }, None, Doing::Make);
+        self.ask(sim, client, host, Op::MakeChan { path: path_of(channel), cap }, None, Doing::Make((host, channel)));
     }
 
     fn make_select(&mut self, sim: &mut Sim, client: ClientIndex) {
@@ -230,7 +245,7 @@ impl Selects {
     fn answered(&mut self, sim: &mut Sim, call: CallId, result: &Result<Reply, Error>) {
         let Some((client, doing)) = self.open.remove(&call) else { return };
         let what = match &doing {
-            Doing::Make => "make".to_owned(),
+            Doing::Make(_) => "make".to_owned(),
             Doing::Send(_) => "send".to_owned(),
             Doing::Recv { .. } => "recv".to_owned(),
             Doing::Select(_, step) => format!("select {step:?}"),
@@ -238,7 +253,11 @@ impl Selects {
         let outcome = result.as_ref().map_or_else(|error| format!("{:?}", error.kind), |_| "done".to_owned());
         *self.answers.entry(format!("selects: {what} {outcome}")).or_default() += 1;
         match doing {
-            Doing::Make => {}
+            Doing::Make(place) => {
+                if result.is_ok() {
+                    self.there.insert(place, self.next);
+                }
+            }
             Doing::Send(number) => {
                 if let Some(message) = self.messages.get_mut(number as usize) {
                     message.sent = Some(result.clone().map_err(|error| error.kind));
@@ -256,6 +275,23 @@ impl Selects {
                 }
             }
             Doing::Select(number, step) => self.select_answered(sim, number, step, result),
+        }
+    }
+
+    /// What is waited for: by which select, or none, whether to send, and where, if
+    /// there was a channel before.
+    fn wanted(&self, doing: &Doing) -> Vec<(u64, bool, Place)> {
+        let of_message = |number: u32| self.messages.get(number as usize).and_then(|message| message.to);
+        match doing {
+            Doing::Send(number) => of_message(*number).map(|place| (0, true, place)).into_iter().collect(),
+            Doing::Recv { from, ended: false, .. } => vec![(u64::MAX, false, *from)],
+            Doing::Select(number, Step::Wait) => {
+                let clauses = self.selects.get(number).into_iter().flat_map(|selected| &selected.clauses);
+                let place =
+                    |place: Option<Place>| place.filter(|at| self.there.get(at).is_some_and(|before| before < number));
+                clauses.filter_map(|&(sends, at)| Some((*number, sends, place(at)?))).collect()
+            }
+            _ => Vec::new(),
         }
     }
 
@@ -304,7 +340,7 @@ impl Work for Selects {
         if token == DRAIN {
             return self.empty(sim);
         }
-        if self.stopped {
+        if self.resting || self.stopped {
             return;
         }
         let next = Duration::from_millis(sim.rng().below(300));
@@ -344,7 +380,30 @@ impl Work for Selects {
     }
 
     fn crashed(&mut self, sim: &mut Sim, server: ServerIndex) {
-        self.died.push(sim.server_id(server));
+        let id = sim.server_id(server);
+        self.died.push(id);
+        self.gone(id);
+    }
+
+    fn gone(&mut self, id: ServerId) {
+        self.there.retain(|(at, _), _| *at != id);
+    }
+
+    fn rest(&mut self, sim: &mut Sim) {
+        if std::mem::replace(&mut self.resting, true) {
+            self.remove_forgotten(sim);
+        }
+    }
+
+    fn matched(&self, sim: &mut Sim) {
+        let waiting = || self.open.values().flat_map(|(_, doing)| self.wanted(doing));
+        for (sender, _, place) in waiting().filter(|(_, sends, _)| *sends) {
+            let meets = |&(other, sends, at): &(u64, bool, Place)| !sends && at == place && other != sender;
+            if let Some((receiver, ..)) = waiting().find(meets) {
+                let [one, other] = [sender, receiver].map(|select| self.selects.get(&select));
+                return sim.fail(format!("at {place:?} two wait for each other: {one:?} and {other:?}"));
+            }
+        }
     }
 
     fn stop(&mut self, sim: &mut Sim) {
@@ -374,6 +433,19 @@ impl Selects {
     /// Removes every select that may still be there: of some nobody knows.
     fn remove_all(&mut self, sim: &mut Sim) {
         for number in self.selects.keys().copied().collect::<Vec<_>>() {
+            self.step(sim, number, Step::Scrub);
+        }
+    }
+
+    /// Removes those that nobody waits for: they may have chosen, and keep another
+    /// waiting.
+    fn remove_forgotten(&mut self, sim: &mut Sim) {
+        let waits = |doing: &Doing| match doing {
+            Doing::Select(number, Step::Wait) => Some(*number),
+            _ => None,
+        };
+        let awaited: BTreeSet<u64> = self.open.values().filter_map(|(_, doing)| waits(doing)).collect();
+        for number in self.selects.keys().filter(|number| !awaited.contains(number)).copied().collect::<Vec<_>>() {
             self.step(sim, number, Step::Scrub);
         }
     }
