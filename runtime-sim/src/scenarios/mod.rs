@@ -171,7 +171,7 @@ pub const ALL: &[Scenario] = &[
         servers: 2..=MOST,
         smoke: 0..2,
         small: Some(100),
-        large: None,
+        large: Some((1_000, 2)),
         run: crash::crash,
     },
     Scenario {
