@@ -400,8 +400,11 @@ impl Work for Selects {
         for (sender, _, place) in waiting().filter(|(_, sends, _)| *sends) {
             let meets = |&(other, sends, at): &(u64, bool, Place)| !sends && at == place && other != sender;
             if let Some((receiver, ..)) = waiting().find(meets) {
-                let [one, other] = [sender, receiver].map(|select| self.selects.get(&select));
-                return sim.fail(format!("at {place:?} two wait for each other: {one:?} and {other:?}"));
+                let of = [sender, receiver].map(|select| self.selects.get(&select));
+                let calls =
+                    self.open.iter().filter(|(_, (_, doing))| self.wanted(doing).iter().any(|one| one.2 == place));
+                let calls: Vec<_> = calls.collect();
+                return sim.fail(format!("at {place:?} two wait for each other: {of:?}, of {calls:?}"));
             }
         }
     }
