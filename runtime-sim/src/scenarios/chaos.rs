@@ -108,7 +108,9 @@ pub(super) fn run(options: &Options) -> Report {
     if patient {
         world.app.stop(&mut world.sim, true);
         world.run_until(calm + LEASES);
-        world.app.matched(&mut world.sim);
+        if !damped {
+            world.app.matched(&mut world.sim);
+        }
         world.app.stop(&mut world.sim, false);
     }
     world.run_until(calm + DAMPED);
