@@ -36,6 +36,9 @@ pub struct Snapshot {
     pub packet_bytes: usize,
     /// Pairs of servers that it passes packets on between.
     pub transit: usize,
+    /// The links by which clients of servers come that have none to it: the ways
+    /// back.
+    pub ways_back: Vec<LinkId>,
     /// Servers that it observes.
     pub observed: usize,
     /// Servers that are gone, and kept in mind.
@@ -69,6 +72,7 @@ impl Node {
             packets: self.relay.waiting(),
             packet_bytes: self.relay.waiting_bytes(),
             transit: self.relay.transit(),
+            ways_back: self.relay.ways_back().collect(),
             observed: self.membership.degree(),
             tombstones: self.membership.tombstones(),
             unsettled: self.membership.unsettled(),

@@ -316,6 +316,11 @@ impl Relay {
         self.transit.len().max(self.came_by.len())
     }
 
+    /// The links by which packets come of clients of servers that are beyond them.
+    pub fn ways_back(&self) -> impl Iterator<Item = LinkId> {
+        self.came_by.values().copied()
+    }
+
     fn deliver(&mut self, route: Route, load: Load, view: &View) {
         match route.to {
             End::Host if route.host == self.me => {

@@ -47,7 +47,14 @@ pub(super) fn exceeded(node: &Node) -> Option<String> {
     let snapshot = node.snapshot();
     let counts = of_work(&snapshot).into_iter().chain(of_membership(node, &snapshot));
     let over = counts.into_iter().find(|(_, count, bound)| count > bound);
-    over.map(|(what, count, bound)| format!("{count} {what}, and not {bound} at most"))
+    over.map(|(what, count, bound)| format!("{count} {what}, and not {bound} at most")).or_else(|| lost_way(&snapshot))
+}
+
+/// A way back that no link is.
+fn lost_way(snapshot: &Snapshot) -> Option<String> {
+    let is_up = |way| snapshot.links.iter().any(|(link, other, _)| *link == way && other.is_some());
+    let lost = snapshot.ways_back.iter().find(|way| !is_up(**way));
+    lost.map(|way| format!("a way back by {way:?}, which is not up"))
 }
 
 /// What clients and hosts make grow.

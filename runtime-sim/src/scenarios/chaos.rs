@@ -106,11 +106,9 @@ pub(super) fn run(options: &Options) -> Report {
         world.app.oracle.converged(&mut world.sim, "15 s after all was healed");
     }
     if patient {
-        world.app.stop(&mut world.sim, true);
+        world.app.tidy(&mut world.sim);
         world.run_until(calm + LEASES);
-        if !damped {
-            world.app.matched(&mut world.sim);
-        }
+        world.app.matched(&mut world.sim);
         world.app.stop(&mut world.sim, false);
     }
     world.run_until(calm + DAMPED);
@@ -259,8 +257,16 @@ impl Chaos {
         }
     }
 
-    /// Nobody waits for another who waits for them.
+    fn tidy(&mut self, sim: &mut Sim) {
+        self.works.iter_mut().for_each(|work| work.tidy(sim));
+    }
+
+    /// Nobody waits for another who waits for them; unless somebody is kept out, who
+    /// may be one of them.
     fn matched(&self, sim: &mut Sim) {
+        if self.oracle.is_damped(sim) {
+            return;
+        }
         self.channels.matched(sim);
         self.works.iter().for_each(|work| work.matched(sim));
     }

@@ -49,11 +49,12 @@ pub(crate) trait Work {
     fn crashed(&mut self, _: &mut Sim, _: ServerIndex) {}
     /// Some server has seen another go, rightly or not.
     fn gone(&mut self, _: ServerId) {}
-    /// Nothing more is begun; whoever waits may go on to, if that is looked at. Once
-    /// more when all is healed: whom nobody waits for goes.
+    /// Nothing more is begun; whoever waits may go on to, if that is looked at.
     fn rest(&mut self, sim: &mut Sim) {
         self.stop(sim);
     }
+    /// All is healed: what nobody waits for goes.
+    fn tidy(&mut self, _: &mut Sim) {}
     /// All has been well for long: nobody waits for another who waits for them.
     fn matched(&self, _: &mut Sim) {}
     /// Nothing more is begun, and what is open is to end.

@@ -56,13 +56,13 @@ enum Step {
 #[derive(Debug)]
 struct Selected {
     client: ClientIndex,
+    server: ServerIndex,
     host: ServerId,
     path: Path,
     /// Which way each clause goes, and where; none is a time or the default.
     clauses: Vec<(bool, Option<Place>)>,
-    /// Before this its time has not come, if one of its clauses is a time, by the
-    /// clock of this server.
-    not_before: Option<(ServerIndex, Instant)>,
+    /// Before this its time has not come, if one of its clauses is a time.
+    not_before: Option<Instant>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -115,7 +115,12 @@ impl Selects {
         sim.client(client, |client, now| client.call(now, call, host, request));
     }
 
+    /// Somewhere, and at one channel more often than at others: where many meet some
+    /// are in each other's way.
     fn any_place(sim: &mut Sim) -> Place {
+        if sim.rng().chance(1, 4) {
+            return (sim.server_id(0), 0);
+        }
         let server = any_server(sim);
         (sim.server_id(server), sim.rng().below(CHANNELS))
     }
@@ -149,6 +154,7 @@ impl Selects {
         let (number, server) = (self.next, any_server(sim));
         let mut selected = Selected {
             client,
+            server,
             host: sim.server_id(server),
             path: format!("select/{number}").parse().unwrap_or_default(),
             clauses: Vec::new(),
@@ -168,7 +174,7 @@ impl Selects {
                 let after = sim.rng().below(4_000_000);
                 clauses.push(Choice::After(after));
                 // Clocks drift; some jump.
-                selected.not_before = Some((server, sim.now() + Duration::from_micros(after - after / 1_000)));
+                selected.not_before = Some(sim.now() + Duration::from_micros(after - after / 1_000));
             }
             _ => {}
         }
@@ -202,7 +208,7 @@ impl Selects {
                     return sim.fail(format!("a clause that is none: {chosen:?} of {selected:?}"));
                 };
                 let (client, at) = (selected.client, (selected.host, selected.path.clone()));
-                let early = |(server, at)| sim.now() < at && !sim.has_jumped(server);
+                let early = |at| sim.now() < at && !sim.has_jumped(selected.server);
                 if place.is_none() && selected.not_before.is_some_and(early) {
                     return sim.fail(format!("a select's time came too early: {selected:?}"));
                 }
@@ -280,13 +286,17 @@ impl Selects {
 
     /// What is waited for: by which select, or none, whether to send, and where, if
     /// there was a channel before.
-    fn wanted(&self, doing: &Doing) -> Vec<(u64, bool, Place)> {
+    ///
+    /// A select whose server lost an hour has given up the hosts that it did not hear
+    /// from before: which of its clauses are still asked for, nobody knows.
+    fn wanted(&self, sim: &Sim, doing: &Doing) -> Vec<(u64, bool, Place)> {
         let of_message = |number: u32| self.messages.get(number as usize).and_then(|message| message.to);
         match doing {
             Doing::Send(number) => of_message(*number).map(|place| (0, true, place)).into_iter().collect(),
             Doing::Recv { from, ended: false, .. } => vec![(u64::MAX, false, *from)],
             Doing::Select(number, Step::Wait) => {
-                let clauses = self.selects.get(number).into_iter().flat_map(|selected| &selected.clauses);
+                let knows = |selected: &&Selected| !sim.has_jumped(selected.server);
+                let clauses = self.selects.get(number).filter(knows).into_iter().flat_map(|selected| &selected.clauses);
                 let place =
                     |place: Option<Place>| place.filter(|at| self.there.get(at).is_some_and(|before| before < number));
                 clauses.filter_map(|&(sends, at)| Some((*number, sends, place(at)?))).collect()
@@ -328,7 +338,13 @@ impl Work for Selects {
                 if let Some((_, Doing::Recv { got, ended, .. })) = self.open.get_mut(&call) {
                     got.extend_from_slice(&bytes);
                     *ended |= end;
-                    sim.client(client, |client, now| client.consumed(now, call, bytes.len(), end));
+                    // Some think before they acknowledge.
+                    let thinks = end && sim.rng().chance(1, 4);
+                    sim.client(client, |client, now| client.consumed(now, call, bytes.len(), end && !thinks));
+                    if thinks {
+                        let thought = Duration::from_millis(sim.rng().below(3_000));
+                        sim.wake_after(client, thought, call.0);
+                    }
                 }
             }
             Event::Answer { call, result } => self.answered(sim, call, &result),
@@ -339,6 +355,9 @@ impl Work for Selects {
     fn wake(&mut self, sim: &mut Sim, client: ClientIndex, token: u64) {
         if token == DRAIN {
             return self.empty(sim);
+        }
+        if token != ACT {
+            return sim.client(client, |client, now| client.consumed(now, CallId(token), 0, true));
         }
         if self.resting || self.stopped {
             return;
@@ -389,22 +408,28 @@ impl Work for Selects {
         self.there.retain(|(at, _), _| *at != id);
     }
 
-    fn rest(&mut self, sim: &mut Sim) {
-        if std::mem::replace(&mut self.resting, true) {
-            self.remove_forgotten(sim);
-        }
+    fn rest(&mut self, _: &mut Sim) {
+        self.resting = true;
+    }
+
+    /// They may have chosen, and keep another waiting.
+    fn tidy(&mut self, sim: &mut Sim) {
+        let waits = |doing: &Doing| match doing {
+            Doing::Select(number, Step::Wait) => Some(*number),
+            _ => None,
+        };
+        let awaited: BTreeSet<u64> = self.open.values().filter_map(|(_, doing)| waits(doing)).collect();
+        self.remove(sim, |number| !awaited.contains(&number));
     }
 
     fn matched(&self, sim: &mut Sim) {
-        let waiting = || self.open.values().flat_map(|(_, doing)| self.wanted(doing));
-        for (sender, _, place) in waiting().filter(|(_, sends, _)| *sends) {
-            let meets = |&(other, sends, at): &(u64, bool, Place)| !sends && at == place && other != sender;
-            if let Some((receiver, ..)) = waiting().find(meets) {
+        let wanted = self.open.values().flat_map(|(_, doing)| self.wanted(sim, doing));
+        let (sends, recvs): (Vec<_>, Vec<_>) = wanted.partition(|(_, sends, _)| *sends);
+        let pairs = sends.iter().flat_map(|send| recvs.iter().map(move |recv| (send, recv)));
+        for (&(sender, _, place), &(receiver, _, at)) in pairs {
+            if place == at && sender != receiver {
                 let of = [sender, receiver].map(|select| self.selects.get(&select));
-                let calls =
-                    self.open.iter().filter(|(_, (_, doing))| self.wanted(doing).iter().any(|one| one.2 == place));
-                let calls: Vec<_> = calls.collect();
-                return sim.fail(format!("at {place:?} two wait for each other: {of:?}, of {calls:?}"));
+                return sim.fail(format!("at {place:?} two wait for each other: {of:?}"));
             }
         }
     }
@@ -414,11 +439,11 @@ impl Work for Selects {
         for (&call, (client, _)) in &self.open {
             sim.client(*client, |client, now| client.cancel(now, call));
         }
-        self.remove_all(sim);
+        self.remove(sim, |_| true);
     }
 
     fn drain(&mut self, sim: &mut Sim) {
-        self.remove_all(sim);
+        self.remove(sim, |_| true);
         // What they held is back in its channel soon.
         sim.wake_after(self.clients.start, Duration::from_secs(10), DRAIN);
     }
@@ -433,22 +458,9 @@ impl Work for Selects {
 }
 
 impl Selects {
-    /// Removes every select that may still be there: of some nobody knows.
-    fn remove_all(&mut self, sim: &mut Sim) {
-        for number in self.selects.keys().copied().collect::<Vec<_>>() {
-            self.step(sim, number, Step::Scrub);
-        }
-    }
-
-    /// Removes those that nobody waits for: they may have chosen, and keep another
-    /// waiting.
-    fn remove_forgotten(&mut self, sim: &mut Sim) {
-        let waits = |doing: &Doing| match doing {
-            Doing::Select(number, Step::Wait) => Some(*number),
-            _ => None,
-        };
-        let awaited: BTreeSet<u64> = self.open.values().filter_map(|(_, doing)| waits(doing)).collect();
-        for number in self.selects.keys().filter(|number| !awaited.contains(number)).copied().collect::<Vec<_>>() {
+    /// Removes these of the selects that may still be there: of some nobody knows.
+    fn remove(&mut self, sim: &mut Sim, which: impl Fn(u64) -> bool) {
+        for number in self.selects.keys().copied().filter(|number| which(*number)).collect::<Vec<_>>() {
             self.step(sim, number, Step::Scrub);
         }
     }

@@ -5,6 +5,7 @@
 
 mod beacons;
 mod client;
+mod conduct;
 mod effects;
 mod machine;
 mod net;
@@ -32,6 +33,7 @@ use crate::{
 };
 use beacons::Wire;
 use client::SimClient;
+use conduct::Conduct;
 use effects::Effects;
 pub use net::RECORD;
 use net::{Connection, ConnectionId, End, Side};
@@ -145,6 +147,7 @@ pub struct Sim {
     network: Network,
     wire: Wire,
     effects: Effects,
+    conduct: Conduct,
     /// The epochs that each server ever had.
     issued: BTreeMap<ServerId, Vec<Epoch>>,
     /// The starts that were told to leave.
@@ -303,6 +306,7 @@ impl Sim {
             network: Network::default(),
             wire: Wire::default(),
             effects: Effects::default(),
+            conduct: Conduct::default(),
             issued: BTreeMap::new(),
             left: BTreeSet::new(),
             pauses_end: Instant::ZERO,

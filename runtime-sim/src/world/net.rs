@@ -92,6 +92,15 @@ impl Connection {
         }
     }
 
+    /// The server that it is up with, or will be, which is not this one.
+    pub(super) fn other_than(&self, server: ServerIndex) -> Option<ServerIndex> {
+        let index = |end: End| match end {
+            End::Server { index, .. } => Some(index),
+            End::Client { .. } => None,
+        };
+        [index(self.near), self.far.and_then(index)].into_iter().flatten().find(|&one| one != server)
+    }
+
     pub(super) fn way(&mut self, to: Side) -> &mut Way {
         match to {
             Side::Near => &mut self.to_near,
@@ -357,8 +366,12 @@ impl Sim {
 
     /// Every connection of a server breaks.
     pub(super) fn reset_server(&mut self, server: ServerIndex) {
-        let first = |index| End::Server { index, life: 0, link: LinkId(0) };
-        self.reset_ends(first(server)..first(server + 1));
+        self.reset_ends(Self::first_end(server)..Self::first_end(server + 1));
+    }
+
+    /// The ends of a server are from this on, to that of the next server.
+    pub(super) const fn first_end(index: ServerIndex) -> End {
+        End::Server { index, life: 0, link: LinkId(0) }
     }
 
     /// Every connection of a client breaks.

@@ -29,6 +29,8 @@ pub(super) enum Doing {
     Recv {
         channel: usize,
         got: Vec<u8>,
+        /// Bytes of it that are not used up yet, and whether its end is not.
+        unread: (usize, bool),
         ended: bool,
         /// Whether it was said that another was given the message before.
         again: bool,
@@ -42,6 +44,20 @@ pub(super) enum Doing {
     /// An anchor of its own: make it, twice, look at it, remove it, and look
     /// again. Whether all before this was certain.
     Own(Own),
+}
+
+impl Doing {
+    /// It in words, which a message is not written out in.
+    fn words(&self) -> String {
+        match self {
+            Self::Recv { channel, got, unread, ended, .. } => format!(
+                "recv from channel {channel}, {} bytes of message {}, of which {unread:?} unread, ended: {ended}",
+                got.len(),
+                message_id(got)
+            ),
+            other => format!("{other:?}"),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -96,17 +112,13 @@ pub(super) struct Agent {
 
 impl Agent {
     pub(super) fn open(&self) -> Option<(CallId, String)> {
-        let words = |doing: &Doing| match doing {
-            Doing::Recv { channel, got, ended, .. } => {
-                format!(
-                    "recv from channel {channel}, {} bytes of message {}, ended: {ended}",
-                    got.len(),
-                    message_id(got)
-                )
-            }
-            other => format!("{other:?}"),
-        };
-        self.open.iter().next().map(|(&call, doing)| (call, words(doing)))
+        self.open.iter().next().map(|(&call, doing)| (call, doing.words()))
+    }
+
+    /// What is open on a channel.
+    pub(super) fn open_on(&self, channel: usize) -> impl Iterator<Item = (CallId, String)> {
+        let is_on = move |doing: &Doing| matches!(doing, Doing::Send { channel: of, .. } | Doing::Recv { channel: of, .. } if *of == channel);
+        self.open.iter().filter(move |(_, doing)| is_on(doing)).map(|(&call, doing)| (call, doing.words()))
     }
 
     pub(super) fn cancel_all(&self, sim: &mut Sim, client: ClientIndex) {
@@ -143,7 +155,10 @@ impl Agent {
         let op = Op::Recv { path: path_of(channel), try_only };
         let call = sim.call_id();
         sim.client(client, |client, now| client.call(now, call, host, Request { op, deadline, input: None }));
-        self.open.insert(call, Doing::Recv { channel, got: Vec::new(), ended: false, again: false, draining });
+        self.open.insert(
+            call,
+            Doing::Recv { channel, got: Vec::new(), unread: (0, false), ended: false, again: false, draining },
+        );
     }
 
     /// Puts as much as it buffers into a channel that is empty, and one more.
@@ -213,6 +228,7 @@ impl Agent {
         let deadline = sim.rng().chance(1, 8).then(|| Duration::from_millis(sim.rng().below(3_000)));
         let length = match sim.rng().below(10) {
             0 => 20_000 + sim.rng().below(60_000) as usize,
+            2 if sim.rng().chance(1, 3) => 60_000 + sim.rng().below(200_000) as usize,
             1 => 32_760 + sim.rng().below(16) as usize,
             _ => sim.rng().below(300) as usize,
         };
@@ -267,8 +283,9 @@ impl Agent {
                 let pause = Duration::from_millis(sim.rng().below(50));
                 sim.wake_after(client, pause, call.0);
             }
-            Some(Doing::Recv { ended: true, .. }) => {
-                sim.client(client, |client, now| client.consumed(now, call, 0, true));
+            Some(Doing::Recv { unread, .. }) => {
+                let (used, end) = std::mem::take(unread);
+                sim.client(client, |client, now| client.consumed(now, call, used, end));
             }
             _ => {}
         }
@@ -277,16 +294,21 @@ impl Agent {
     pub(super) fn event(&mut self, sim: &mut Sim, client: ClientIndex, books: &mut Books, event: Event) {
         match event {
             Event::Data { call, bytes, end, again: said } => {
-                let Some(Doing::Recv { got, ended, again, .. }) = self.open.get_mut(&call) else { return };
+                let Some(Doing::Recv { got, unread, ended, again, .. }) = self.open.get_mut(&call) else { return };
                 got.extend_from_slice(&bytes);
+                // Some read slowly, and what they have read ends anywhere.
+                let used =
+                    if sim.rng().chance(3, 4) { bytes.len() } else { sim.rng().below(bytes.len() as u64 + 1) as usize };
+                *unread = (unread.0 + bytes.len() - used, unread.1 | end);
+                let slow = unread.0 > 0;
                 *ended |= end;
                 *again |= said;
                 if end {
                     check_body(sim, books, got);
                     books.given(sim, message_id(got), *again);
                 }
-                sim.client(client, |client, now| client.consumed(now, call, bytes.len(), false));
-                if end {
+                sim.client(client, |client, now| client.consumed(now, call, used, false));
+                if end || slow {
                     // Some applications think before they acknowledge.
                     let thought =
                         Duration::from_millis(if sim.rng().chance(1, 2) { 0 } else { sim.rng().below(2_000) });
@@ -317,7 +339,7 @@ impl Agent {
                 books.count("send", result);
                 books.sent(sim, message, result);
             }
-            Doing::Recv { channel, got, ended, again, draining } => {
+            Doing::Recv { channel, got, ended, again, draining, .. } => {
                 books.count("recv", result);
                 if result.is_ok() && !ended {
                     sim.fail(format!("{call:?} was answered {result:?} before its message had ended"));

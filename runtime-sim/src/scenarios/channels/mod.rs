@@ -163,7 +163,8 @@ impl Channels {
         let waiting = || self.agents.iter().map(Agent::waiting);
         let recvs: Vec<usize> = waiting().flat_map(|(_, recvs)| recvs).collect();
         if let Some(channel) = waiting().flat_map(|(sends, _)| sends).find(|channel| recvs.contains(channel)) {
-            sim.fail(format!("on channel {channel} somebody waits to send, and somebody to receive"));
+            let open: Vec<_> = self.agents.iter().flat_map(|agent| agent.open_on(channel)).collect();
+            sim.fail(format!("on channel {channel} somebody waits to send, and somebody to receive: {open:?}"));
         }
     }
 

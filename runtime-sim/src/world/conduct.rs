@@ -1,0 +1,86 @@
+//! What no server may do, whatever goes wrong: looked at as it does it.
+
+use std::collections::BTreeMap;
+
+use circuit_core::{
+    ServerId,
+    links::LinkId,
+    wire::{CloseReason, Frame, Load, call::ToClient, route::End as RouteEnd},
+};
+
+use super::{
+    ServerIndex, Sim,
+    net::{ConnectionId, End},
+};
+
+/// What servers did so far that forbids something.
+#[derive(Debug, Default)]
+pub(super) struct Conduct {
+    /// The last attachment under each registration that a host has confirmed, in
+    /// which of its lives.
+    attached: BTreeMap<(ServerIndex, u32, u64), u32>,
+    /// Of two links, which was closed for which.
+    closed_for: BTreeMap<ConnectionId, ConnectionId>,
+}
+
+impl Sim {
+    /// A server says something.
+    pub(super) fn check_speech(&mut self, server: ServerIndex, frame: &Frame) {
+        let Frame::Packet(route, load) = frame else { return };
+        if route.to != RouteEnd::Client {
+            return;
+        }
+        // No client hears from a host that its own server sees no more (P7).
+        if route.via == ServerId::DIAL_IN && !self.servers[server].sees.contains(&route.host) {
+            return self.fail(format!("server {server} let {} speak, which had left (P7)", route.host));
+        }
+        if route.host == self.servers[server].id
+            && let Load::ToClient(said) = load
+            && let ToClient::Attached { attempt, registration, .. } = said.0
+        {
+            self.check_attached(server, attempt, registration);
+        }
+    }
+
+    /// No attachment that a later one has overtaken is taken for the present one.
+    fn check_attached(&mut self, server: ServerIndex, attempt: u32, registration: u64) {
+        let of = (server, self.servers[server].life, registration);
+        let before = self.conduct.attached.insert(of, attempt);
+        if let Some(before) = before.filter(|before| *before >= attempt) {
+            self.fail(format!("server {server} took attachment {attempt} for later than {before}"));
+        }
+    }
+
+    /// A server closes a link. Of two that met, the ends do not each close the one
+    /// that the other keeps. (Of two that one end dialled they may, where they heard
+    /// of them in another order.)
+    pub(super) fn check_close(&mut self, server: ServerIndex, link: LinkId, reason: CloseReason) {
+        let life = self.servers[server].life;
+        let Some(&(closed, _)) = self.ends.get(&End::Server { index: server, life, link }) else { return };
+        if reason != CloseReason::Duplicate {
+            return;
+        }
+        if let [kept] = self.with_the_same(server, closed)[..]
+            && self.met(closed, kept)
+        {
+            self.conduct.closed_for.insert(closed, kept);
+            if self.conduct.closed_for.get(&kept) == Some(&closed) {
+                self.fail(format!("server {server} closed a link for one that was closed for it"));
+            }
+        }
+    }
+
+    /// Whether of two links each end dialled one.
+    fn met(&self, one: ConnectionId, other: ConnectionId) -> bool {
+        let dialled = |id| self.connections.get(&id).map(|one| self.host_of(one.near));
+        dialled(one) != dialled(other)
+    }
+
+    /// The links of a server with the one that this link is with, without it.
+    fn with_the_same(&self, server: ServerIndex, link: ConnectionId) -> Vec<ConnectionId> {
+        let peer = |id: ConnectionId| self.connections.get(&id).and_then(|one| one.other_than(server));
+        let (first, last) = (Self::first_end(server), Self::first_end(server + 1));
+        let own = self.ends.range(first..last).map(|(_, (id, _))| *id);
+        own.filter(|&one| one != link && peer(one) == peer(link)).collect()
+    }
+}
