@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use circuit_core::{Rng, ServerId, wire::op::Source};
+use circuit_core::{Rng, ServerId, Target, wire::op::Source};
 use circuit_tokio::{
     Circuit, Dial, Outside,
     client::{Anchor, Happened},
@@ -206,6 +206,7 @@ pub(super) async fn run(works: Arc<Works>, client: ClientIndex, root: Rng) -> tu
     let rng = root.fork(&format!("client {client} life {life}"));
     let circuit = dial(&works, client, &rng).await;
     works.ground.say(|| format!("client {client} is there, by {}", circuit.dial_in()));
+    dial_another(&works, client, &rng).await;
     let mut user = User {
         works: works.clone(),
         client,
@@ -230,10 +231,25 @@ pub(super) async fn run(works: Arc<Works>, client: ClientIndex, root: Rng) -> tu
     Ok(())
 }
 
+/// The network, as the host of a client has it.
+fn net_of(works: &Works, client: ClientIndex) -> TurmoilNet {
+    let host = works.ground.truth(|truth| truth.servers()) + client;
+    TurmoilNet::new(ip_of(host), works.ground.wires.clone())
+}
+
+/// Nobody answers for a server of another id than its own.
+async fn dial_another(works: &Works, client: ClientIndex, rng: &Rng) {
+    let expect = Some(ServerId(1)); // no key has it
+    let targets = works.ground.targets().into_iter().map(|target| Target { expect, ..target }).collect();
+    let outside = Outside { rng: rng.fork("dial another"), wall };
+    if let Ok(circuit) = Circuit::dial_on(net_of(works, client), Dial::targets(targets), outside).await {
+        works.ground.fail(format!("{} answered for {expect:?}", circuit.dial_in()));
+    }
+}
+
 /// Dials whoever answers, until somebody does.
 async fn dial(works: &Works, client: ClientIndex, rng: &Rng) -> Circuit {
-    let host = works.ground.truth(|truth| truth.servers()) + client;
-    let net = TurmoilNet::new(ip_of(host), works.ground.wires.clone());
+    let net = net_of(works, client);
     let mut targets = works.ground.targets();
     let first = client % targets.len();
     targets.rotate_left(first);
