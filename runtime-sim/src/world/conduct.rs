@@ -10,7 +10,7 @@ use circuit_core::{
 
 use super::{
     ServerIndex, Sim,
-    net::{ConnectionId, End},
+    net::{ConnectionId, End, Side},
 };
 
 /// What servers did so far that forbids something.
@@ -55,11 +55,11 @@ impl Sim {
     /// that the other keeps. (Of two that one end dialled they may, where they heard
     /// of them in another order.)
     pub(super) fn check_close(&mut self, server: ServerIndex, link: LinkId, reason: CloseReason) {
-        let life = self.servers[server].life;
-        let Some(&(closed, _)) = self.ends.get(&End::Server { index: server, life, link }) else { return };
         if reason != CloseReason::Duplicate {
             return;
         }
+        let life = self.servers[server].life;
+        let Some(&(closed, _)) = self.ends.get(&End::Server { index: server, life, link }) else { return };
         if let [kept] = self.with_the_same(server, closed)[..]
             && self.met(closed, kept)
         {
@@ -72,13 +72,13 @@ impl Sim {
 
     /// Whether of two links each end dialled one.
     fn met(&self, one: ConnectionId, other: ConnectionId) -> bool {
-        let dialled = |id| self.connections.get(&id).map(|one| self.host_of(one.near));
-        dialled(one) != dialled(other)
+        self.end_of(one, Side::Near) != self.end_of(other, Side::Near)
     }
 
     /// The links of a server with the one that this link is with, without it.
     fn with_the_same(&self, server: ServerIndex, link: ConnectionId) -> Vec<ConnectionId> {
-        let peer = |id: ConnectionId| self.connections.get(&id).and_then(|one| one.other_than(server));
+        let ends = |id| [Side::Near, Side::Far].into_iter().filter_map(move |side| self.end_of(id, side));
+        let peer = |id| ends(id).find(|&one| one != server);
         let (first, last) = (Self::first_end(server), Self::first_end(server + 1));
         let own = self.ends.range(first..last).map(|(_, (id, _))| *id);
         own.filter(|&one| one != link && peer(one) == peer(link)).collect()

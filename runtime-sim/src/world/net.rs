@@ -92,15 +92,6 @@ impl Connection {
         }
     }
 
-    /// The server that it is up with, or will be, which is not this one.
-    pub(super) fn other_than(&self, server: ServerIndex) -> Option<ServerIndex> {
-        let index = |end: End| match end {
-            End::Server { index, .. } => Some(index),
-            End::Client { .. } => None,
-        };
-        [index(self.near), self.far.and_then(index)].into_iter().flatten().find(|&one| one != server)
-    }
-
     pub(super) fn way(&mut self, to: Side) -> &mut Way {
         match to {
             Side::Near => &mut self.to_near,
