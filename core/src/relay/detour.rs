@@ -1,9 +1,6 @@
 //! Through whom a server is reached that cannot be reached directly.
 
-use alloc::{
-    collections::{BTreeMap, BTreeSet},
-    vec::Vec,
-};
+use alloc::{collections::BTreeMap, vec::Vec};
 
 use crate::{ServerId, membership::View};
 
@@ -13,8 +10,17 @@ const MAX_TRIED: usize = 3;
 #[derive(Debug, Default)]
 pub(super) struct Detours {
     through: BTreeMap<ServerId, ServerId>,
-    /// Who was tried for whom and did not do.
-    tried: BTreeMap<ServerId, BTreeSet<ServerId>>,
+    /// Who was tried for whom and did not do, since anybody did.
+    tried: BTreeMap<ServerId, BTreeMap<ServerId, Fault>>,
+}
+
+/// What was wrong with a way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It was one, and it broke: it may be one again.
+    Broke,
+    /// It was none.
+    NoWay,
 }
 
 impl Detours {
@@ -32,9 +38,9 @@ impl Detours {
         self.through.iter().filter(|&(_, &by)| by == through).map(|(&target, _)| target).collect()
     }
 
-    /// Chooses one of those that can be reached to go through, from now on.
-    /// After [`MAX_TRIED`] that would not do there is none, once; then the
-    /// search begins anew.
+    /// Chooses one of those that can be reached to go through, from now on: rather
+    /// one whose way did not break. After [`MAX_TRIED`] that had no way there is
+    /// none, once; then the search begins anew.
     pub(super) fn choose(
         &mut self,
         target: ServerId,
@@ -42,11 +48,12 @@ impl Detours {
         view: &View,
     ) -> Option<ServerId> {
         let tried = self.tried.entry(target).or_default();
+        let had_none = tried.values().filter(|fault| **fault == Fault::NoWay).count();
         let choice = reachable
-            .filter(|id| *id != target && !tried.contains(id) && view.live(*id).is_some())
-            .min_by_key(|id| id.0 ^ target.0);
+            .filter(|id| *id != target && tried.get(id) != Some(&Fault::NoWay) && view.live(*id).is_some())
+            .min_by_key(|id| (tried.contains_key(id), id.0 ^ target.0));
         match choice {
-            Some(through) if tried.len() < MAX_TRIED => {
+            Some(through) if had_none < MAX_TRIED => {
                 self.through.insert(target, through);
                 Some(through)
             }
@@ -57,13 +64,22 @@ impl Detours {
         }
     }
 
-    /// `through` could not reach `target`. Whether it was the choice until now.
-    pub(super) fn avoid(&mut self, target: ServerId, through: ServerId) -> bool {
+    /// The way through `through` to `target` is none, for now. Whether it was the
+    /// choice until now.
+    pub(super) fn avoid(&mut self, target: ServerId, through: ServerId, fault: Fault) -> bool {
         let chosen = self.through.get(&target) == Some(&through);
         if chosen {
             self.through.remove(&target);
-            self.tried.entry(target).or_default().insert(through);
+            self.tried.entry(target).or_default().insert(through, fault);
         }
         chosen
+    }
+
+    /// Something came from `target` by `through`: if that is the choice, whoever was
+    /// tried before may do next time.
+    pub(super) fn confirm(&mut self, target: ServerId, through: ServerId) {
+        if self.through.get(&target) == Some(&through) {
+            self.tried.remove(&target);
+        }
     }
 }

@@ -29,7 +29,7 @@ use crate::{
         route::{End, MAX_HOPS},
     },
 };
-use detour::Detours;
+use detour::{Detours, Fault};
 use parcel::{ALL, Parcel, Pending};
 
 /// Bytes that may wait for one server to be dialled.
@@ -227,7 +227,7 @@ impl Relay {
             Other::Server(id, _) if route.to == End::Host => {
                 self.came_by.remove(&id);
             }
-            Other::Server(..) => {}
+            Other::Server(id, _) => self.detours.confirm(route.host, id),
         }
         self.deliver(route, load, view);
     }
@@ -271,7 +271,8 @@ impl Relay {
                 // What all must do and was passed on is the host's own word: then
                 // there is a way.
                 let passed_on = route.session == ALL && route.hops < MAX_HOPS;
-                let avoided = !passed_on && self.detours.avoid(route.host, id);
+                let fault = if loss == Loss::Reset { Fault::Broke } else { Fault::NoWay };
+                let avoided = !passed_on && self.detours.avoid(route.host, id, fault);
                 // Through another, perhaps: the client will try, for as long
                 // as this server sees the host.
                 let loss = if view.live(route.host).is_some() { Loss::Reset } else { loss };

@@ -346,6 +346,56 @@ fn a_third_that_passes_on_a_hosts_word_is_a_way_to_it() {
 }
 
 #[test]
+fn ways_that_broke_one_after_the_other_are_no_sign_that_there_is_none() {
+    let (mut relay, view) = (relay(), view());
+    relay.handle_up(server(THIRD).0, server(THIRD).1);
+    for broke in 0..10 {
+        relay.handle_packet(CLIENT, from_client(), body(), &view);
+        relay.handle_failed(HOST, &view);
+        let sent = Output::Send(LinkId(3), Frame::Packet(route(End::Host, 0), body()));
+        assert!(drain(&mut relay).contains(&sent), "not after {broke} that broke");
+        relay.handle_lost(server(THIRD), Parcel::reset_all(HOST, ME).route, Loss::Reset, &view);
+    }
+    drain(&mut relay);
+}
+
+#[test]
+fn who_had_no_way_is_asked_again_when_another_had_one_meanwhile() {
+    let (mut relay, mut view) = (relay(), view());
+    let others: Vec<ServerId> = (4..=6).map(ServerId).collect();
+    for &id in &others {
+        view.put(Record { id, ..view.get(HOST).expect("it is there") });
+        view.admit(id);
+        relay.handle_up(server(id).0, server(id).1);
+    }
+    // By whom it goes, until it is said that they have no way.
+    let mut tried = |answer: Option<ServerId>| {
+        let mut tried = Vec::new();
+        loop {
+            relay.handle_packet(CLIENT, from_client(), body(), &view);
+            relay.handle_failed(HOST, &view);
+            let outputs = drain(&mut relay);
+            if outputs.contains(&told(Loss::Unreachable)) {
+                return tried;
+            }
+            let by = outputs.iter().find_map(|output| match output {
+                Output::Send(link, Frame::Packet(..)) if *link != CLIENT.0 => Some(ServerId(link.0)),
+                _ => None,
+            });
+            let by = by.expect("it goes by somebody");
+            tried.push(by);
+            if answer == Some(by) {
+                relay.handle_packet(server(by), route(End::Client, 0), body(), &view);
+            }
+            relay.handle_lost(server(by), route(End::Client, 0), Loss::Unreachable, &view);
+        }
+    };
+    assert_eq!(tried(None), [6, 4, 5].map(ServerId));
+    let again = tried(Some(others[1]));
+    assert_eq!(again, [6, 4, 5, 6, 4].map(ServerId));
+}
+
+#[test]
 fn an_answer_goes_back_as_the_question_came_though_its_client_is_being_dialled() {
     let (mut relay, view) = (relay(), view());
     relay.handle_up(server(THIRD).0, server(THIRD).1);

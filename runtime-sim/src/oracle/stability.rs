@@ -18,9 +18,9 @@ impl Oracle {
     /// Whether P8 promises that this observer does not lose sight of the subject
     /// now.
     ///
-    /// By the text a subject that is well is lost to nobody. Two observers are let
-    /// off: one that stood still itself, who may not have heard what came
-    /// meanwhile; and one that no way of good links leads from to the subject, to
+    /// By the text a subject that is well is lost to nobody, not even to one that
+    /// stood still itself. Two observers are let off: one whose machine slept; and
+    /// one that no way of good links leads from to the subject, to
     /// which the subject must be gone: that is what P9 says of components, and the
     /// side of a split that has fewer of a subject's observers cannot know that
     /// the others have more. What either finds has to be a verdict all the same
@@ -29,9 +29,9 @@ impl Oracle {
     /// missed, or that began there, and is a verdict until the subject refutes it.
     pub(super) fn is_stable(&self, sim: &impl Truth, observer: ServerIndex, subject: ServerIndex) -> bool {
         let now = sim.now();
-        let is_well = |server| !self.has_stalled(now, server) && !self.has_slept(now, server);
-        is_well(subject)
-            && is_well(observer)
+        !self.has_stalled(now, subject)
+            && !self.has_slept(now, subject)
+            && !self.has_slept(now, observer)
             && !self.has_healed(sim, subject)
             && self.is_observed(sim, subject)
             && self.reaches(sim, observer, subject)

@@ -42,7 +42,7 @@ pub(super) struct Seen {
     /// When those were asked that are not answered yet.
     asked: BTreeMap<CallId, Instant>,
     /// The longest that one took to be answered.
-    pub(super) slowest: Duration,
+    slowest: Duration,
     /// What came with the answers.
     pub(super) received: BTreeMap<CallId, Vec<u8>>,
     /// What each server saw of each, by its id, if that is counted.
@@ -132,17 +132,44 @@ impl Cluster {
         self.until(limit, |sim| sim.now() >= booted && sim.differ().is_none())
     }
 
+    /// The ids of its servers.
+    pub(super) fn ids(&self) -> Vec<ServerId> {
+        (0..self.world.sim.settings().servers).map(|server| self.world.sim.server_id(server)).collect()
+    }
+
     pub(super) fn now(&self) -> Instant {
         self.world.sim.now()
     }
 
-    /// The first client asks a server.
+    /// The first client asks a server, and it counts how long that takes.
     pub(super) fn ask(&mut self, server: ServerIndex, request: Request) -> CallId {
+        let call = self.wait(0, server, request);
+        self.world.app.asked.insert(call, self.now());
+        call
+    }
+
+    /// A client asks a server, and it does not matter how long that takes.
+    pub(super) fn wait(&mut self, client: ClientIndex, server: ServerIndex, request: Request) -> CallId {
         let sim = &mut self.world.sim;
         let (call, host) = (sim.call_id(), sim.server_id(server));
-        sim.client(0, |client, now| client.call(now, call, host, request));
-        self.world.app.asked.insert(call, self.world.sim.now());
+        sim.client(client, |client, now| client.call(now, call, host, request));
         call
+    }
+
+    /// Until what came of a call has come, if it does before `until`: when that was.
+    pub(super) fn until_answered(&mut self, call: CallId, until: Instant) -> Option<Instant> {
+        while self.now() < until && !self.world.has_failed() && !self.world.app.received.contains_key(&call) {
+            self.world.run_until(self.now() + LOOK);
+        }
+        self.world.app.received.contains_key(&call).then(|| self.now())
+    }
+
+    /// How long the slowest answer took since this was last asked; and longer, if one
+    /// is still to come.
+    pub(super) fn slowest(&mut self) -> Option<Duration> {
+        let now = self.now();
+        let open = self.world.app.asked.values().map(|asked| now.since(*asked)).max();
+        Some(mem::take(&mut self.world.app.slowest).max(open.unwrap_or_default()))
     }
 
     /// What came of it, after a check that all is in order at last, and stays so.

@@ -90,8 +90,24 @@ fn plan(rng: &mut Rng, servers: usize) -> Plan {
         let below = 1 + rng.below(servers as u64 - 1) as usize;
         plan.push((at(rng), Fault::Split { below, lasting: Duration::from_millis(rng.below(20_000)) }));
     }
+    let mut rng = rng.fork("swapping");
+    if rng.chance(1, 3) {
+        swap(&mut rng, servers, &mut plan);
+    }
     plan.sort_by_key(|(at, _)| *at);
     plan
+}
+
+/// A machine has too little memory: its server stands still again and again, and
+/// now and then gets as far as to ask something before it does.
+fn swap(rng: &mut Rng, servers: usize, plan: &mut Plan) {
+    let server = rng.below(servers as u64) as usize;
+    let mut at = seconds(READY) + Duration::from_micros(rng.below((STOP - READY) * 1_000_000));
+    for _ in 0..2 + rng.below(6) {
+        let lasting = Duration::from_millis(10 + rng.below(8_000));
+        plan.push((at, Fault::Pause { server, lasting }));
+        at += lasting + Duration::from_millis(rng.below(200));
+    }
 }
 
 fn fault(rng: &mut Rng, servers: u64) -> Fault {

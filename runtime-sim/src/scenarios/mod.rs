@@ -1,6 +1,7 @@
 //! Scenarios by name.
 
 mod apart;
+mod blackhole;
 mod boot;
 pub(crate) mod channels;
 mod chaos;
@@ -243,8 +244,8 @@ pub const ALL: &[Scenario] = &[
         servers: 3..=MOST,
         smoke: 0..2,
         small: Some(3),
-        large: Some((100, 5)),
-        run: weak::blackhole,
+        large: Some((20, 40)),
+        run: blackhole::blackhole,
     },
     Scenario {
         name: "wan",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use circuit_core::{Instant, Path, client::Request, wire::op::Op};
+use circuit_core::Instant;
 
 use super::{Options, cluster::Cluster, seconds};
 use crate::{
@@ -118,48 +118,5 @@ pub(super) fn wan(options: &Options) -> Report {
     let full = cluster.until_agreed(Duration::from_secs(60));
     cluster.figures.push(Figure::seconds("all see all", full, Bar::AtMost(15.0)));
     cluster.world.run_until(seconds(590));
-    cluster.report_none_lost()
-}
-
-/// A client of one server calls elements of another, and soon the two cannot reach
-/// each other any more.
-pub(super) fn blackhole(options: &Options) -> Report {
-    const EVERY: Duration = Duration::from_secs(1);
-    const CUT: u64 = 40;
-    let nodes = options.nodes.unwrap_or(100);
-    let lasting = Duration::from_secs(LOOK - CUT);
-    let plan = vec![(seconds(BEGIN + CUT), Fault::Cut { a: 0, b: 1, lasting })];
-    let mut settings = Cluster::settings(options, nodes);
-    settings.clients = 1;
-    let mut cluster = Cluster::with(options, settings, &plan);
-    cluster.world.run_until(seconds(BEGIN));
-    let before = cluster.world.app.oracle.count();
-    let path = || Path::root().join("messages").unwrap_or_default();
-    cluster.ask(1, Op::MakeChan { path: path(), cap: 0 }.into());
-    let (mut asked, mut messages) = (1, Vec::new());
-    while cluster.now() < seconds(BEGIN + LOOK) && !cluster.world.has_failed() {
-        cluster.ask(1, Op::Peek(Path::root()).into());
-        let text = format!("message {asked}");
-        let send = Op::Send { path: path(), try_only: false };
-        cluster.ask(1, Request { input: Some(text.clone().into()), ..send.into() });
-        messages.push((cluster.ask(1, Op::Recv { path: path(), try_only: false }.into()), text));
-        asked += 3;
-        cluster.world.run_until(cluster.now() + EVERY);
-    }
-    let received = &cluster.world.app.received;
-    let lost = messages.iter().filter(|(call, text)| received.get(call).is_none_or(|got| got != text.as_bytes()));
-    let lost = Figure::none("messages that were not received as they were sent", lost.count() as u64);
-    cluster.figures.push(lost);
-    // What was on the link that is cut is missed after 10 s. A connection by itself
-    // would take twice as long to break.
-    let slowest = Figure::seconds("the slowest answer", Some(cluster.world.app.slowest), Bar::AtMost(15.0));
-    cluster.figures.push(slowest);
-    let (right, open) = (cluster.world.app.answered, cluster.world.sim.open_calls(0) as u64);
-    let events = cluster.world.app.oracle.count() - before;
-    cluster.figures.push(Figure::count("calls to a server that cannot be reached directly", asked));
-    cluster.figures.push(Figure::none("of these not answered as they should be", asked - right));
-    cluster.figures.push(Figure::none("calls that are still open", open));
-    cluster.figures.push(Figure::none("events while they are cut off from each other", events));
-    cluster.world.run_until(seconds(BEGIN + LOOK + 60));
     cluster.report_none_lost()
 }
