@@ -22,8 +22,10 @@ const BEGIN: u64 = 20;
 const CUT: u64 = 60;
 /// When every link of the one that is called is reset.
 const RESETS: [u64; 3] = [165, 185, 205];
-/// One of those that may pass on for it cannot reach it either.
-const CUT_AROUND: u64 = 220;
+/// A third is cut off from the first, and from one that might pass on.
+const CUT_THIRD: u64 = 220;
+/// With fewer it would be by too large a part of those that observe it.
+const MANY: usize = 20;
 const END: u64 = 320;
 const EVERY: Duration = Duration::from_secs(1);
 /// Some time before a link is reset, and after.
@@ -46,23 +48,28 @@ pub(super) fn blackhole(options: &Options) -> Report {
     // The same servers as those of the same seed that nothing befalls.
     let mut same = Cluster::with(options, settings.clone(), &Plan::new());
     same.world.run_until(Instant::ZERO + settings.boot);
-    let ids = same.ids();
-    let mut cluster = Cluster::with(options, settings, &plan(&ids));
+    let third = Third::among(&same.ids()).filter(|_| nodes >= MANY);
+    let mut cluster = Cluster::with(options, settings, &plan(nodes, third));
     cluster.world.run_until(seconds(BEGIN));
     let before = cluster.world.app.oracle.count();
-    let mut calls = Calls { count: 1, ..Calls::default() };
-    cluster.ask(1, Op::MakeChan { path: path(), cap: 0 }.into());
-    calls.ask_until(&mut cluster, seconds(RESETS[0] - WHILE));
+    let mut calls = Calls::default();
+    calls.make(&mut cluster, 1);
+    calls.ask_until(&mut cluster, 1, RESETS[0] - WHILE);
     // What was on the link that is cut is missed after 10 s. A connection by itself
     // would take twice as long to break.
     let slowest = Figure::seconds("the slowest answer", cluster.slowest(), Bar::AtMost(15.0));
     let told = calls.wait(&mut cluster);
     let told = Figure::seconds("a message arrives whose way was reset meanwhile, after", told, Bar::AtMost(2.0));
-    calls.ask_until(&mut cluster, seconds(END));
-    // And 10 s again until it is known that there is no way by this one either.
-    let around = Figure::seconds("the slowest with another server cut off", cluster.slowest(), Bar::AtMost(25.0));
+    cluster.figures.extend([slowest, told]);
+    if let Some(Third { server, .. }) = third {
+        calls.make(&mut cluster, server);
+        calls.ask_until(&mut cluster, server, END);
+        // As long again until it is known that it cannot be dialled, nor from there,
+        // nor meanwhile.
+        let around = Figure::seconds("the slowest by the second who is asked", cluster.slowest(), Bar::AtMost(30.0));
+        cluster.figures.push(around);
+    }
     cluster.world.run_until(seconds(END + 3 * WHILE));
-    cluster.figures.extend([slowest, told, around]);
     let events = cluster.world.app.oracle.count() - before;
     cluster.figures.push(Figure::none("events while they are cut off from each other", events));
     calls.judge(&mut cluster);
@@ -70,22 +77,34 @@ pub(super) fn blackhole(options: &Options) -> Report {
     cluster.report_none_lost()
 }
 
-fn plan(ids: &[ServerId]) -> Plan {
-    let cut = |at, b| (seconds(at), Fault::Cut { a: 1, b, lasting: seconds(END).since(seconds(at)) });
-    let reset = |at| (2..ids.len()).map(move |b| (seconds(at), Fault::Reset { a: 1, b }));
-    let mut plan = vec![cut(CUT, 0)];
+fn plan(nodes: usize, third: Option<Third>) -> Plan {
+    let cut = |at, a, b| (seconds(at), Fault::Cut { a, b, lasting: seconds(END).since(seconds(at)) });
+    let reset = |at| (2..nodes).map(move |b| (seconds(at), Fault::Reset { a: 1, b }));
+    let mut plan = vec![cut(CUT, 0, 1)];
     plan.extend(RESETS.into_iter().flat_map(reset));
-    plan.extend(between(ids).map(|b| cut(CUT_AROUND, b)));
+    if let Some(Third { server, between }) = third {
+        plan.extend([0, between].map(|other| cut(CUT_THIRD, other, server)));
+    }
     plan
 }
 
-/// One that the first has a link to, and the second has not: none among few, who all
-/// observe each other. Of these, the one that the first will rather go by.
-fn between(ids: &[ServerId]) -> Option<ServerIndex> {
-    let near = |server: ServerIndex| Rings::among(ids[server], ids.iter().copied()).set();
-    let (first, second) = (near(0), near(1));
-    let is_between = |&other: &ServerIndex| first.contains(&ids[other]) && !second.contains(&ids[other]);
-    (2..ids.len()).filter(is_between).min_by_key(|&other| ids[other].0 ^ ids[1].0)
+/// A third server, and one that the first has a link to, and the third has not.
+#[derive(Clone, Copy, Debug)]
+struct Third {
+    server: ServerIndex,
+    between: ServerIndex,
+}
+
+impl Third {
+    /// The last, and of those between the one that the first will rather go by.
+    fn among(ids: &[ServerId]) -> Option<Self> {
+        let near = |server: ServerIndex| Rings::among(ids[server], ids.iter().copied()).set();
+        let server = ids.len() - 1;
+        let (first, third) = (near(0), near(server));
+        let is_between = |&other: &ServerIndex| first.contains(&ids[other]) && !third.contains(&ids[other]);
+        let between = (1..server).filter(is_between).min_by_key(|&other| ids[other].0 ^ ids[server].0)?;
+        Some(Self { server, between })
+    }
 }
 
 fn path() -> Path {
@@ -93,12 +112,17 @@ fn path() -> Path {
 }
 
 impl Calls {
-    fn ask_until(&mut self, cluster: &mut Cluster, until: Instant) {
-        while cluster.now() < until && !cluster.world.has_failed() {
-            cluster.ask(1, Op::Peek(Path::root()).into());
+    fn make(&mut self, cluster: &mut Cluster, server: ServerIndex) {
+        cluster.ask(server, Op::MakeChan { path: path(), cap: 0 }.into());
+        self.count += 1;
+    }
+
+    fn ask_until(&mut self, cluster: &mut Cluster, server: ServerIndex, until: u64) {
+        while cluster.now() < seconds(until) && !cluster.world.has_failed() {
+            cluster.ask(server, Op::Peek(Path::root()).into());
             let text = self.next();
-            cluster.ask(1, send(&text));
-            let receive = cluster.ask(1, Op::Recv { path: path(), try_only: false }.into());
+            cluster.ask(server, send(&text));
+            let receive = cluster.ask(server, Op::Recv { path: path(), try_only: false }.into());
             self.messages.push((receive, text));
             self.count += 3;
             cluster.world.run_until(cluster.now() + EVERY);

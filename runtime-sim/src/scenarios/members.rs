@@ -4,7 +4,8 @@
 //! For half a minute things go wrong. Then all is healed, every view must come
 //! to be the truth, and nothing may happen any more. The oracle checks P1-P6
 //! and P8 at every event, P9 and P10 at the end; clients that subscribe check
-//! P4.
+//! P4. Now and then one of these sleeps, while so many come and go that it must
+//! miss some.
 
 use std::time::Duration;
 
@@ -28,6 +29,12 @@ const DAMPED: Duration = Duration::from_secs(310);
 /// And for so long nothing may happen at all.
 const QUIET: Duration = Duration::from_secs(60);
 const WATCHERS: usize = 3;
+/// Where a watcher sleeps there are so many servers, of which all but its own come
+/// and go: so often, each after so long, until more events wait than may.
+const DOOR: usize = 8;
+const GOES_EVERY: Duration = Duration::from_millis(100);
+const BACK: Duration = Duration::from_millis(200);
+const TURNS: u32 = 2_500;
 
 pub(super) fn run(options: &Options) -> Report {
     let mut rng = Rng::from_number(options.seed).fork("members");
@@ -36,7 +43,7 @@ pub(super) fn run(options: &Options) -> Report {
         1..6 => 12 + rng.below(30) as usize,
         _ => 2 + rng.below(10) as usize,
     });
-    let settings = Settings {
+    let mut settings = Settings {
         servers,
         clients: WATCHERS,
         delay: Duration::from_micros(50 + rng.below(40_000)),
@@ -48,9 +55,19 @@ pub(super) fn run(options: &Options) -> Report {
         drift: 0,
         telling: options.telling,
     };
-    let plan = options.cut(plan(&mut rng, servers));
+    let sleeps = options.nodes.is_none() && rng.fork("sleeper").chance(1, 100);
+    if sleeps {
+        (settings.servers, settings.delay, settings.jitter) = (DOOR, Duration::from_millis(1), Duration::ZERO);
+    }
+    let servers = settings.servers;
+    let plan = options.cut(if sleeps { door() } else { plan(&mut rng, servers) });
     let calm = faults::calm(&plan).max(seconds(STOP));
-    let mut world = World::new(settings, options.seed, &plan, Members::new(servers, plan.clone()));
+    let mut world = World::new(settings, options.seed, &plan, Members::new(servers, plan.clone(), sleeps));
+    if sleeps {
+        // It wakes while there is more to come.
+        world.run_until(seconds(READY) + GOES_EVERY * (TURNS - rng.below(150) as u32));
+        world.app.wake(&mut world.sim);
+    }
     world.run_until(calm + CONVERGE);
     if world.app.oracle.is_damped(&world.sim) {
         world.run_until(calm + DAMPED);
@@ -78,6 +95,15 @@ pub(super) fn run(options: &Options) -> Report {
     let mut report = world.report();
     report.figures = world.app.figures();
     report
+}
+
+/// Others come and go all the time.
+fn door() -> Plan {
+    let leave = |turn| {
+        let server = 1 + turn as usize % (DOOR - 1);
+        (seconds(READY) + (1 + turn) * GOES_EVERY, Fault::Leave { server, back: BACK })
+    };
+    (0..TURNS).map(leave).collect()
 }
 
 /// What goes wrong, and when.
@@ -133,12 +159,20 @@ pub(super) fn join_again(sim: &mut Sim, server: ServerIndex, other: ServerIndex)
 struct Members {
     oracle: Oracle,
     watchers: Vec<Watcher>,
+    /// The first does not read what it is told.
+    sleeps: bool,
 }
 
 impl Members {
-    fn new(servers: usize, plan: Plan) -> Self {
+    fn new(servers: usize, plan: Plan, sleeps: bool) -> Self {
         let watchers = (0..WATCHERS).map(|_| Watcher::default()).collect();
-        Self { oracle: Oracle::new(servers, plan, WATCHERS), watchers }
+        Self { oracle: Oracle::new(servers, plan, WATCHERS), watchers, sleeps }
+    }
+
+    /// Whoever sleeps reads what it was told.
+    fn wake(&mut self, sim: &mut Sim) {
+        self.sleeps = false;
+        self.watchers[0].read(sim, 0);
     }
 
     /// All are there, and everybody sees them, and nobody else.
@@ -172,7 +206,10 @@ impl App for Members {
     }
 
     fn event(&mut self, sim: &mut Sim, client: ClientIndex, event: Event) {
-        self.watchers[client].event(sim, client, event);
+        let more = self.watchers[client].hears(sim, client, event);
+        if more && !(client == 0 && self.sleeps) {
+            self.watchers[client].read(sim, client);
+        }
     }
 
     fn member(&mut self, sim: &mut Sim, server: ServerIndex, life: u32, event: member::Event) {

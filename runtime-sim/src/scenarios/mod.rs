@@ -244,7 +244,7 @@ pub const ALL: &[Scenario] = &[
         servers: 3..=MOST,
         smoke: 0..2,
         small: Some(3),
-        large: Some((20, 40)),
+        large: Some((100, 5)),
         run: blackhole::blackhole,
     },
     Scenario {

@@ -102,13 +102,6 @@ impl Watcher {
         }
     }
 
-    /// Its client hears something; then it reads on.
-    pub(crate) fn event(&mut self, sim: &mut Sim, client: ClientIndex, event: Event) {
-        if self.hears(sim, client, event) {
-            self.read(sim, client);
-        }
-    }
-
     /// Its client hears something: whether there is more to be read.
     pub(crate) fn hears(&mut self, sim: &mut Sim, client: ClientIndex, event: Event) -> bool {
         match event {
