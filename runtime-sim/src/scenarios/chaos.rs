@@ -232,7 +232,7 @@ impl Chaos {
             works: vec![
                 Box::new(Anchors::new(CHANNELS..ANCHORS)),
                 Box::new(Processes::new(ANCHORS..PROCESSES)),
-                Box::new(Selects::new(PROCESSES..SELECTS)),
+                Box::new(Selects::new(PROCESSES..SELECTS, false)),
                 Box::new(Audience::new(SELECTS..AUDIENCE)),
                 Box::new(Names::new(AUDIENCE..NAMES)),
             ],

@@ -14,7 +14,7 @@ use circuit_core::{Rng, Target, client::Event, membership as member};
 use super::{Options, seconds};
 use crate::{
     App, ClientIndex, Figure, Oracle, Report, Seeds, ServerIndex, Settings, Sim, World,
-    faults::{self, Fault, Plan},
+    faults::{self, Fault, Hosts, Plan},
     work::Watcher,
 };
 
@@ -120,8 +120,38 @@ fn plan(rng: &mut Rng, servers: usize) -> Plan {
     if rng.chance(1, 3) {
         swap(&mut rng, servers, &mut plan);
     }
+    let mut rng = rng.fork("around");
+    if rng.chance(1, 2) {
+        around(&mut rng, servers, &mut plan);
+    }
     plan.sort_by_key(|(at, _)| *at);
     plan
+}
+
+/// Much happens within a few seconds to one server and those that may observe it, so
+/// that what they think of it, and tell each other, changes again and again.
+fn around(rng: &mut Rng, servers: usize, plan: &mut Plan) {
+    let subject = rng.below(servers as u64) as usize;
+    let begin = seconds(READY) + Duration::from_micros(rng.below(20_000_000));
+    let others = 1 + rng.below(servers.min(6) as u64 - 1);
+    let other = |rng: &mut Rng| (subject + 1 + rng.below(others) as usize) % servers;
+    for _ in 0..3 + rng.below(6) {
+        let at = begin + Duration::from_micros(rng.below(12_000_000));
+        let (from, to) = (other(rng), other(rng));
+        let lasting = Duration::from_millis(500 + rng.below(12_000));
+        let fault = match rng.below(12) {
+            0..5 => Fault::Cut { a: subject, b: to, lasting },
+            5..7 if from != to => {
+                let (from, to, slow) = (Hosts::one(from), Hosts::one(to), Duration::from_millis(rng.below(3_000)));
+                Fault::Weak { from, to, loss: 0, slow, lasting }
+            }
+            5..9 => Fault::Pause { server: to, lasting },
+            9 => Fault::Reset { a: subject, b: to },
+            10 => Fault::Crash { server: subject, back: lasting / 4, same: true },
+            _ => Fault::Crash { server: to, back: lasting, same: rng.chance(1, 2) },
+        };
+        plan.push((at, fault));
+    }
 }
 
 /// A machine has too little memory: its server stands still again and again, and

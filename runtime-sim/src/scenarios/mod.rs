@@ -12,6 +12,7 @@ mod idle;
 mod members;
 mod mishaps;
 mod overlay;
+mod selects;
 mod turmoil;
 mod weak;
 
@@ -138,6 +139,15 @@ pub const ALL: &[Scenario] = &[
         small: None,
         large: None,
         run: members::run,
+    },
+    Scenario {
+        name: "selects",
+        about: "clients that choose among the same few channels, and change their minds",
+        servers: 2..=MOST,
+        smoke: 0..20,
+        small: None,
+        large: None,
+        run: selects::run,
     },
     Scenario {
         name: "chaos",
