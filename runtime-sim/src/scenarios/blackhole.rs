@@ -57,7 +57,7 @@ pub(super) fn blackhole(options: &Options) -> Report {
     calls.ask_until(&mut cluster, 1, RESETS[0] - WHILE);
     // What was on the link that is cut is missed after 10 s. A connection by itself
     // would take twice as long to break.
-    let slowest = Figure::seconds("the slowest answer", cluster.slowest(), Bar::AtMost(15.0));
+    let slowest = Figure::seconds("the slowest answer", Some(cluster.slowest()), Bar::AtMost(15.0));
     let told = calls.wait(&mut cluster);
     let told = Figure::seconds("a message arrives whose way was reset meanwhile, after", told, Bar::AtMost(2.0));
     cluster.figures.extend([slowest, told]);
@@ -66,7 +66,8 @@ pub(super) fn blackhole(options: &Options) -> Report {
         calls.ask_until(&mut cluster, server, END);
         // As long again until it is known that it cannot be dialled, nor from there,
         // nor meanwhile.
-        let around = Figure::seconds("the slowest by the second who is asked", cluster.slowest(), Bar::AtMost(30.0));
+        let around =
+            Figure::seconds("the slowest by the second who is asked", Some(cluster.slowest()), Bar::AtMost(30.0));
         cluster.figures.push(around);
     }
     cluster.world.run_until(seconds(END + 3 * WHILE));

@@ -166,10 +166,10 @@ impl Cluster {
 
     /// How long the slowest answer took since this was last asked; and longer, if one
     /// is still to come.
-    pub(super) fn slowest(&mut self) -> Option<Duration> {
+    pub(super) fn slowest(&mut self) -> Duration {
         let now = self.now();
         let open = self.world.app.asked.values().map(|asked| now.since(*asked)).max();
-        Some(mem::take(&mut self.world.app.slowest).max(open.unwrap_or_default()))
+        mem::take(&mut self.world.app.slowest).max(open.unwrap_or_default())
     }
 
     /// What came of it, after a check that all is in order at last, and stays so.
