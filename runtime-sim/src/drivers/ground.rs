@@ -12,13 +12,18 @@ use circuit_core::{
     Epoch, Instant, Rng, ServerId, Target,
     node::{Node, Output, Snapshot},
     session::StaticKey,
-    wire::{Frame, route::End},
+    wire::Frame,
 };
 use circuit_tokio::Identity;
 use tokio::sync::Notify;
 
 use super::net::{Wires, lock};
-use crate::{ClientIndex, Failure, Oracle, ServerIndex, oracle::Truth, scenarios::Telling, teller::Teller};
+use crate::{
+    ClientIndex, Failure, Oracle, ServerIndex,
+    oracle::{Speaker, Speech, Truth},
+    scenarios::Telling,
+    teller::Teller,
+};
 
 /// Where all servers listen.
 pub(super) const PORT: u16 = 11_022;
@@ -65,6 +70,7 @@ struct State {
     issued: BTreeMap<ServerId, Vec<Epoch>>,
     left: BTreeSet<(ServerId, u32)>,
     failure: Option<Failure>,
+    speech: Speech,
     teller: Teller,
 }
 
@@ -118,6 +124,7 @@ impl Ground {
             issued: BTreeMap::new(),
             left: BTreeSet::new(),
             failure: None,
+            speech: Speech::default(),
             teller: Teller::new(telling),
         };
         let oracle = Arc::new(Mutex::new(oracle));
@@ -271,7 +278,7 @@ impl Ground {
                     }
                     oracle.acted(&mut Seen { state, node: Some((server, node)) }, server);
                 }
-                Some(Output::Send { frame, .. }) => state.check_fail_stop(server, frame),
+                Some(Output::Send { frame, .. }) => state.check_speech(server, frame),
                 Some(Output::Member(event)) => {
                     let sees = &mut state.servers[server].sees;
                     let _ = if event.joined { sees.insert(event.id) } else { sees.remove(&event.id) };
@@ -308,15 +315,12 @@ impl State {
         self.teller.say(self.now, what);
     }
 
-    /// No client hears from a host that its own server sees no more (P7).
-    fn check_fail_stop(&mut self, server: ServerIndex, frame: &Frame) {
-        if let Frame::Packet(route, _) = frame
-            && route.to == End::Client
-            && route.via == ServerId::DIAL_IN
-            && !self.servers[server].sees.contains(&route.host)
-        {
-            let words = format!("server {server} let {} speak, which had left (P7)", route.host);
-            Seen { state: self, node: None }.fail(words);
+    /// A server says something.
+    fn check_speech(&mut self, server: ServerIndex, frame: &Frame) {
+        let Server { life, id, sees, .. } = &self.servers[server];
+        let by = Speaker { server, life: *life, id: *id };
+        if let Err(fault) = self.speech.judge(by, |host| sees.contains(&host), frame) {
+            Seen { state: self, node: None }.fail(fault);
         }
     }
 }

@@ -8,6 +8,7 @@ mod bounds;
 mod log;
 mod opinions;
 mod returns;
+mod speech;
 mod stability;
 mod truth;
 
@@ -23,6 +24,7 @@ pub(crate) use bounds::left;
 use log::Ids;
 pub(crate) use log::Log;
 use opinions::{Opinions, SETTLED};
+pub(crate) use speech::{Speaker, Speech};
 pub use truth::Truth;
 
 /// The figure that counts mistakes of observers.

@@ -3,22 +3,21 @@
 use std::collections::BTreeMap;
 
 use circuit_core::{
-    ServerId,
     links::LinkId,
-    wire::{CloseReason, Frame, Load, call::ToClient, route::End as RouteEnd},
+    wire::{CloseReason, Frame},
 };
 
 use super::{
     ServerIndex, Sim,
     net::{ConnectionId, End, Side},
+    server::Server,
 };
+use crate::oracle::{Speaker, Speech};
 
 /// What servers did so far that forbids something.
 #[derive(Debug, Default)]
 pub(super) struct Conduct {
-    /// The last attachment under each registration that a host has confirmed, in
-    /// which of its lives.
-    attached: BTreeMap<(ServerIndex, u32, u64), u32>,
+    speech: Speech,
     /// Of two links, which was closed for which.
     closed_for: BTreeMap<ConnectionId, ConnectionId>,
 }
@@ -26,28 +25,10 @@ pub(super) struct Conduct {
 impl Sim {
     /// A server says something.
     pub(super) fn check_speech(&mut self, server: ServerIndex, frame: &Frame) {
-        let Frame::Packet(route, load) = frame else { return };
-        if route.to != RouteEnd::Client {
-            return;
-        }
-        // No client hears from a host that its own server sees no more (P7).
-        if route.via == ServerId::DIAL_IN && !self.servers[server].sees.contains(&route.host) {
-            return self.fail(format!("server {server} let {} speak, which had left (P7)", route.host));
-        }
-        if route.host == self.servers[server].id
-            && let Load::ToClient(said) = load
-            && let ToClient::Attached { attempt, registration, .. } = said.0
-        {
-            self.check_attached(server, attempt, registration);
-        }
-    }
-
-    /// No attachment that a later one has overtaken is taken for the present one.
-    fn check_attached(&mut self, server: ServerIndex, attempt: u32, registration: u64) {
-        let of = (server, self.servers[server].life, registration);
-        let before = self.conduct.attached.insert(of, attempt);
-        if let Some(before) = before.filter(|before| *before >= attempt) {
-            self.fail(format!("server {server} took attachment {attempt} for later than {before}"));
+        let Server { life, id, sees, .. } = &self.servers[server];
+        let by = Speaker { server, life: *life, id: *id };
+        if let Err(fault) = self.conduct.speech.judge(by, |host| sees.contains(&host), frame) {
+            self.fail(fault);
         }
     }
 
