@@ -119,9 +119,9 @@ impl Oracle {
         ]
     }
 
-    /// How often somebody of these lost sight of another of these who was alive.
-    pub fn lost(&self, among: impl Fn(ServerIndex) -> bool) -> u64 {
-        self.wrong.iter().filter(|&&(observer, subject)| among(observer) && among(subject)).count() as u64
+    /// How often an observer lost sight of somebody who was alive, such as these.
+    pub fn lost(&self, are_such: impl Fn(ServerIndex, ServerIndex) -> bool) -> u64 {
+        self.wrong.iter().filter(|&&(observer, subject)| are_such(observer, subject)).count() as u64
     }
 
     /// A server may have changed its mind.

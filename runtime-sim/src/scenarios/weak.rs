@@ -76,7 +76,13 @@ pub(super) fn lossy(options: &Options) -> Report {
     cluster.figures.push(Figure::seconds("all are out", out, Bar::AtMost(OUT.as_secs_f64())));
     cluster.world.run_until(seconds(BEGIN + LOOK));
     let again = Figure { bar: Some(Bar::AtMost(0.0)), ..let_in_again(&cluster, &bad) };
-    cluster.figures.push(again);
+    // They hear everybody; before they are told that they are out they may believe
+    // that of others.
+    let is_bad = |server| bad.contains(&server);
+    let lost = cluster.world.app.oracle.lost(|observer, subject| is_bad(observer) && !is_bad(subject));
+    let share = lost as f64 / (bad.len() * (nodes - bad.len())) as f64;
+    let lost = Figure::new("share of the others that those see leave", share, Bar::AtMost(0.1));
+    cluster.figures.extend([again, lost]);
     healthy_stayed(cluster, &bad)
 }
 
@@ -97,7 +103,8 @@ fn until_out(cluster: &mut Cluster, bad: &[ServerIndex]) -> Option<Duration> {
 
 /// Nobody was removed who was well; and at last all are there.
 fn healthy_stayed(mut cluster: Cluster, bad: &[ServerIndex]) -> Report {
-    let lost = cluster.world.app.oracle.lost(|server| !bad.contains(&server));
+    let is_well = |server| !bad.contains(&server);
+    let lost = cluster.world.app.oracle.lost(|observer, subject| is_well(observer) && is_well(subject));
     cluster.figures.push(Figure::none("leaves of healthy servers, seen by healthy ones", lost));
     cluster.until_agreed(Duration::from_secs(600));
     cluster.report()
