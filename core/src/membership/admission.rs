@@ -60,12 +60,6 @@ impl Admission {
         }
     }
 
-    /// Whether a server was let in again so lately that it may say what it found
-    /// while it was away.
-    pub(super) fn is_just_back(&self, now: Instant, id: ServerId) -> bool {
-        self.readmitted.get(&id).is_some_and(|&at| now < at + TOGETHER)
-    }
-
     /// Those who wait and need not, since a partition has healed.
     pub(super) fn healed(&mut self, now: Instant, present: usize) -> Vec<ServerId> {
         if self.waiting.is_empty() || !self.is_healing(now, present) {

@@ -57,9 +57,7 @@ impl Membership {
     /// away and may still say what was found where it was.
     fn has_part(&self, now: Instant, id: ServerId) -> bool {
         let was_here = |edge: &Edge| !edge.was_in_doubt(now);
-        self.view.live(id).is_some()
-            && !self.admission.is_just_back(now, id)
-            && self.edges.get(&id).is_none_or(was_here)
+        self.view.live(id).is_some() && self.edges.get(&id).is_none_or(was_here)
     }
 
     /// Puts a record in its place, with all that follows.
@@ -259,21 +257,6 @@ mod tests {
         rig.news(9, dead(4), true);
         assert!(rig.sees(4));
         assert!(rig.one.accused.contains_key(&ServerId(4)));
-    }
-
-    #[test]
-    fn who_is_just_back_has_none_either() {
-        let mut rig = Rig::among(5);
-        rig.news(2, dead(3), true);
-        let again = Record { epoch: Epoch { start: 1, rise: 1 }, ..alive(3) };
-        rig.news(2, again, true);
-        rig.news(3, dead(4), true);
-        assert!(rig.sees(3) && rig.sees(4));
-        rig.news(2, Record { epoch: Epoch { start: 1, rise: 1 }, ..alive(4) }, true);
-        rig.live(2 * REFUTE_WITHIN, &[]);
-        assert!(rig.sees(4));
-        rig.news(3, dead(5), true);
-        assert!(!rig.sees(5), "it is one of them again");
     }
 
     #[test]
