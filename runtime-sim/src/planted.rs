@@ -124,14 +124,16 @@ pub fn faults(root: &Path, names: &[String]) -> io::Result<Vec<Fault>> {
 }
 
 impl Bench {
-    /// Copies a workspace, and builds its simulator as it is.
-    pub fn new(root: &Path) -> io::Result<Self> {
+    /// Copies a workspace, and builds its simulator as it is. Benches of different
+    /// numbers are not in each other's way.
+    pub fn new(root: &Path, number: usize) -> io::Result<Self> {
         let copy = tempfile::tempdir()?;
         copy_folder(root, copy.path())?;
         let manifest = copy.path().join("Cargo.toml");
         let profile = fs::read_to_string(&manifest)? + PROFILE;
         fs::write(&manifest, profile)?;
-        let bench = Self { target: root.join("target/planted"), sound: copy.path().join("sound"), copy };
+        let bench =
+            Self { target: root.join(format!("target/planted/{number}")), sound: copy.path().join("sound"), copy };
         let built = bench.build()?;
         fs::copy(built, &bench.sound)?;
         Ok(bench)

@@ -75,8 +75,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         words: Vec<String>,
     },
-    /// Make small mistakes in a copy of the core, one after the other, and see
-    /// by which scenario each is caught.
+    /// Make small mistakes in copies of the core, each by itself, and see by which
+    /// scenario it is caught.
     Planted {
         /// Which, as files in tests/planted are named; all if none is given.
         names: Vec<String>,
@@ -84,6 +84,9 @@ enum Command {
         /// caught.
         #[arg(long, default_value_t = 2_000)]
         seeds: u64,
+        /// How many are looked for at once. Each uses a core, and up to 4 GiB.
+        #[arg(long, default_value_t = 1)]
+        jobs: usize,
     },
 }
 
@@ -127,7 +130,7 @@ fn execute(command: Command) -> io::Result<ExitCode> {
         }
         Command::Hashes { seed } => hashes(seed),
         Command::Compare { words } => compare(&words),
-        Command::Planted { names, seeds } => planted::plant(&names, seeds),
+        Command::Planted { names, seeds, jobs } => planted::plant(&names, seeds, jobs),
     }
 }
 
