@@ -14,6 +14,8 @@ use circuit_core::{
     wire::{MAX_BODY, call::INITIAL_CREDIT},
 };
 
+use crate::Sim;
+
 /// What is left on a server of clients that have gone, if anything is: when all has
 /// been quiet for long.
 pub(crate) fn left(snapshot: &Snapshot) -> Option<String> {
@@ -36,6 +38,21 @@ pub(crate) fn left(snapshot: &Snapshot) -> Option<String> {
     ];
     let left = counts.into_iter().find(|(_, count)| *count > 0);
     left.map(|(what, count)| format!("{count} {what}"))
+}
+
+/// Nothing is left anywhere.
+pub(crate) fn nothing_left(sim: &mut Sim) {
+    for server in 0..sim.settings().servers {
+        let Some(snapshot) = sim.node(server).map(Node::snapshot) else {
+            return sim.fail(format!("server {server} is not back"));
+        };
+        if let Some(what) = left(&snapshot) {
+            sim.fail(format!("server {server} has not forgotten everything, but keeps {what}: {snapshot:?}"));
+        }
+        if let Some(id) = sim.leaks(server) {
+            sim.fail(format!("server {server} has a process or a socket for {id:?}, which is gone"));
+        }
+    }
 }
 
 /// News of one server that may wait for the same batch: that it is there, that it
@@ -68,8 +85,9 @@ fn of_work(snapshot: &Snapshot) -> [(&'static str, usize, usize); 11] {
         ("bytes that wait on a link", waiting, MAX_QUEUED + WINDOW + 2 * MAX_BODY),
         ("registrations", snapshot.registrations, MAX_REGISTRATIONS),
         ("calls", snapshot.calls, snapshot.registrations * MAX_CALLS),
-        // An element may still have to answer one whose client is forgotten.
-        ("calls that wait on elements", snapshot.waiting, snapshot.calls + snapshot.elements),
+        // An element may still have to answer one whose client is forgotten; and a message
+        // of such a one waits for as long as the call that has received it.
+        ("calls that wait on elements", snapshot.waiting, 2 * snapshot.calls + snapshot.elements),
         ("elements", snapshot.elements, MAX_ELEMENTS),
         // A call has a deadline, and a client two timers.
         ("timers", snapshot.timers, snapshot.calls + 2 * snapshot.registrations),

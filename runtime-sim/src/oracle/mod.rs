@@ -20,7 +20,7 @@ use crate::{
     Figure, ServerIndex,
     faults::{Fault, Plan},
 };
-pub(crate) use bounds::left;
+pub(crate) use bounds::{left, nothing_left};
 use log::Ids;
 pub(crate) use log::Log;
 use opinions::{Opinions, SETTLED};

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     App, Bar, ClientIndex, Figure, Oracle, Report, Seeds, ServerIndex, Settings, Sim, World,
     faults::{self, ALWAYS, Fault, Hosts, Plan},
+    oracle,
     work::{Anchors, Audience, Names, Processes, Selects, Work},
 };
 
@@ -123,7 +124,7 @@ pub(super) fn run(options: &Options) -> Report {
         world.sim.client(client, |client, _| client.close());
     }
     world.run_until(settled + Duration::from_secs(1_000));
-    world.app.channels.nothing_left(&mut world.sim);
+    oracle::nothing_left(&mut world.sim);
     world.app.oracle.settled(&mut world.sim);
     if world.app.oracle.count() != events {
         world.sim.fail("somebody joined or left when all was quiet (P9, P10)");

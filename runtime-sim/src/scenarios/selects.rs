@@ -12,6 +12,7 @@ use super::{Options, seconds};
 use crate::{
     App, ClientIndex, Oracle, Report, Seeds, ServerIndex, Settings, Sim, World,
     faults::{self, Weather},
+    oracle,
     work::{Selects, Work},
 };
 
@@ -22,6 +23,8 @@ const STOP: u64 = 33;
 const MEET: Duration = Duration::from_secs(75);
 /// What is open has ended, and what is left has been taken out.
 const END: Duration = Duration::from_secs(60);
+/// And all that clients had was forgotten.
+const FORGOTTEN: Duration = Duration::from_secs(1_000);
 const CLIENTS: usize = 8;
 
 pub(super) fn run(options: &Options) -> Report {
@@ -59,6 +62,10 @@ pub(super) fn run(options: &Options) -> Report {
     world.app.work.drain(&mut world.sim);
     world.run_until(calm + 2 * MEET + 2 * END);
     world.app.work.balance(&mut world.sim);
+    (0..CLIENTS).for_each(|one| world.sim.client(one, |client, _| client.close()));
+    world.run_until(calm + 2 * MEET + 2 * END + FORGOTTEN);
+    oracle::nothing_left(&mut world.sim);
+    world.app.oracle.settled(&mut world.sim);
     let mut report = world.report();
     report.figures = world.app.work.figures().into_iter().chain(world.app.oracle.figures()).collect();
     report

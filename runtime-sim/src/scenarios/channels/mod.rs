@@ -93,7 +93,7 @@ pub(super) fn run(options: &Options) -> Report {
         world.sim.client(client, |client, _| client.close());
     }
     world.run_until(seconds(END));
-    world.app.channels.nothing_left(&mut world.sim);
+    oracle::nothing_left(&mut world.sim);
     world.app.oracle.settled(&mut world.sim);
     if world.app.oracle.count() != events {
         world.sim.fail("somebody joined or left when all was quiet (P9)");
@@ -209,21 +209,6 @@ impl Channels {
         }
         if let Some(fault) = self.books.balance() {
             sim.fail(fault);
-        }
-    }
-
-    pub(super) fn nothing_left(&self, sim: &mut Sim) {
-        for server in 0..sim.settings().servers {
-            let Some(left) = sim.node(server).map(circuit_core::node::Node::snapshot) else {
-                sim.fail(format!("server {server} is not back"));
-                return;
-            };
-            if let Some(what) = oracle::left(&left) {
-                sim.fail(format!("server {server} has not forgotten everything, but keeps {what}: {left:?}"));
-            }
-            if let Some(id) = sim.leaks(server) {
-                sim.fail(format!("server {server} has a process or a socket for {id:?}, which is gone"));
-            }
         }
     }
 }
