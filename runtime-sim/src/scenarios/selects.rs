@@ -21,7 +21,9 @@ const READY: u64 = 3;
 const STOP: u64 = 33;
 /// Whoever can meet has met, and the leases of clients that were lost have ended.
 const MEET: Duration = Duration::from_secs(75);
-/// What is open has ended, and what is left has been taken out.
+/// Who stood still again and again is let in again, and what is open has ended.
+const DAMPED: Duration = Duration::from_secs(330);
+/// What is left has been taken out.
 const END: Duration = Duration::from_secs(60);
 /// And all that clients had was forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(1_000);
@@ -58,12 +60,12 @@ pub(super) fn run(options: &Options) -> Report {
         world.app.work.matched(&mut world.sim);
     }
     world.app.work.stop(&mut world.sim);
-    world.run_until(calm + 2 * MEET + END);
+    world.run_until(calm + DAMPED);
     world.app.work.drain(&mut world.sim);
-    world.run_until(calm + 2 * MEET + 2 * END);
+    world.run_until(calm + DAMPED + END);
     world.app.work.balance(&mut world.sim);
     (0..CLIENTS).for_each(|one| world.sim.client(one, |client, _| client.close()));
-    world.run_until(calm + 2 * MEET + 2 * END + FORGOTTEN);
+    world.run_until(calm + DAMPED + END + FORGOTTEN);
     oracle::nothing_left(&mut world.sim);
     world.app.oracle.settled(&mut world.sim);
     let mut report = world.report();
