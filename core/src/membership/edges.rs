@@ -80,7 +80,9 @@ pub(super) struct Edge {
     probe: u64,
     /// When to beat, to repeat it, or to dial again.
     next: Instant,
-    /// A connection was refused, or could not be made in time.
+    /// When the link to it was last lost.
+    unlinked: Instant,
+    /// A connection was refused since then, or could not be made in time.
     refused: bool,
     down: bool,
     /// It was heard at least once.
@@ -95,8 +97,8 @@ impl Edge {
     /// To a server that there is no link to yet.
     const fn new(now: Instant) -> Self {
         let next = Instant::NEVER;
-        let (refused, down, known) = (false, false, false);
-        Self { awaiting: Some(now), probe: 0, next, refused, down, known, doubted: None, passing: false }
+        let (unlinked, refused, down, known) = (now, false, false, false);
+        Self { awaiting: Some(now), probe: 0, next, unlinked, refused, down, known, doubted: None, passing: false }
     }
 
     pub(super) const fn opinion(&self, linked: bool) -> Opinion {
@@ -296,19 +298,20 @@ impl Membership {
     pub(super) fn lost_link(&mut self, now: Instant, id: ServerId) {
         if let Some(edge) = self.edges.get_mut(&id) {
             edge.awaiting.get_or_insert(now);
-            (edge.probe, edge.refused) = (0, false);
+            (edge.probe, edge.unlinked, edge.refused) = (0, now, false);
             self.schedule(id, now + RETRY);
             self.want(id);
         }
     }
 
     /// A server could not be dialled, by a dial that began at `since`: one that began
-    /// before this server waited for that one is no sign.
+    /// before this server waited for that one, or before the link broke, is no sign:
+    /// both may have been reset at once.
     pub(super) fn refused(&mut self, now: Instant, id: ServerId, since: Instant) {
         let Some(edge) = self.edges.get_mut(&id).filter(|_| !self.peers.contains_key(&id)) else {
             return;
         };
-        let awaiting = edge.awaiting.unwrap_or(now);
+        let awaiting = edge.awaiting.unwrap_or(now).max(edge.unlinked);
         if since < awaiting {
             if !edge.down {
                 self.hasten(id, now + REDIAL); // the next one is
@@ -389,7 +392,8 @@ impl Membership {
             return false;
         };
         let silent = edge.awaiting.map_or(Duration::ZERO, |since| now.since(since));
-        let lost = !edge.down && (silent >= SILENCE || !linked && edge.refused && silent >= REDIAL);
+        let refuses = !linked && edge.refused && now.since(edge.unlinked) >= REDIAL;
+        let lost = !edge.down && (silent >= SILENCE || refuses && silent >= REDIAL);
         let doubted = silent >= if edge.known { RETRY } else { FIRST_SIGN };
         let alarming = doubted && edge.known && !edge.down;
         let was_in_doubt = edge.doubted >= edge.awaiting.map(|since| since + FIRST_SIGN);

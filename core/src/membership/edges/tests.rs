@@ -75,6 +75,23 @@ fn a_dial_that_began_before_is_no_sign_of_what_is_now() {
 }
 
 #[test]
+fn a_dial_that_broke_with_the_link_is_no_refusal() {
+    let mut rig = Rig::among(3);
+    rig.act(|one, now| one.probe(now, ServerId(3)));
+    rig.live(2 * REDIAL, &[3]); // its answer is late
+    let before = rig.now;
+    rig.live(Duration::from_millis(10), &[3]);
+    rig.act(|one, now| one.handle_down(now, LinkId(3), ServerId(3)));
+    rig.act(|one, now| one.handle_failed(now, ServerId(3), before));
+    rig.pass(REDIAL);
+    assert_eq!(opinion_of(&rig, 3), Opinion::Waiting);
+    // The next one is; and it has as long to connect by itself as any.
+    rig.act(|one, now| one.handle_failed(now, ServerId(3), now));
+    rig.pass(Duration::from_millis(1));
+    assert_eq!(opinion_of(&rig, 3), Opinion::Down);
+}
+
+#[test]
 fn only_an_answer_to_what_was_asked_says_that_the_way_there_works() {
     let mut rig = Rig::among(2);
     let heard = rig.one.peers[&ServerId(2)].sent;
