@@ -39,6 +39,9 @@ const ONCE_FAILED: &[(&str, u64)] = &[
     ("chaos", 2826),
     ("chaos", 8821),
     ("chaos", 274),
+    ("chaos", 634),
+    ("chaos", 7521),
+    ("selects", 534),
 ];
 
 /// Nothing fails on these seeds, and together they meet every bar: some are of
