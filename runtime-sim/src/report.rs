@@ -6,6 +6,12 @@ use circuit_core::Instant;
 
 use crate::{Trace, faults::Plan};
 
+/// Of what was seen so many characters are printed, if there are more: of a long
+/// message, that it is long.
+const FIRST: usize = 600;
+/// And so many of its end.
+const LAST: usize = 300;
+
 /// An invariant that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -17,7 +23,14 @@ pub struct Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "at {:?}: {}", self.at, self.what)
+        write!(f, "at {:?}: ", self.at)?;
+        let (first, last) = (self.what.char_indices().nth(FIRST), self.what.char_indices().rev().nth(LAST - 1));
+        match (first, last) {
+            (Some((first, _)), Some((last, _))) if first < last => {
+                write!(f, "{} … {}", &self.what[..first], &self.what[last..])
+            }
+            _ => f.write_str(&self.what),
+        }
     }
 }
 
@@ -208,6 +221,17 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_long_is_printed_in_part() {
+        let print = |what: String| Failure { at: Instant::ZERO, what }.to_string();
+        let short = "ö".repeat(FIRST + LAST);
+        assert!(print(short.clone()).ends_with(&short));
+        let long = format!("job {} was lost", "ö".repeat(100_000));
+        let printed = print(long);
+        assert!(printed.contains("job ö") && printed.ends_with("ö was lost"), "{printed}");
+        assert_eq!(printed.split_once(": ").map(|(_, what)| what.chars().count()), Some(FIRST + LAST + 3));
+    }
 
     fn report(figures: Vec<Figure>) -> Report {
         Report { figures, ..Report::default() }

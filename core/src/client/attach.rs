@@ -149,7 +149,7 @@ impl Client {
                 self.front.finish(&mut call, Err(Error::new(ErrorKind::Unknown, detail)));
             } else if call.is_half_read() {
                 self.unmap(call.id, host, seq);
-                let detail = "the host was restarted in the middle of it";
+                let detail = "the host was restarted, or has forgotten this client, in the middle of it";
                 let error = Error::new(ErrorKind::Aborted, detail).at(call.place(host));
                 self.front.finish(&mut call, Err(error));
             } else {

@@ -82,6 +82,9 @@ impl Processes {
         let Some((id, step)) = self.open.remove(&call) else { return };
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.open -= 1;
+        // By a clock that jumped its host has forgotten the client.
+        let forgets = |server| sim.server_id(server) == job.host && sim.has_jumped(server);
+        job.troubled |= (0..sim.settings().servers).any(forgets);
         let what = result.as_ref().map_or_else(|error| format!("{:?}", error.kind), |_| "done".to_owned());
         let kind = if job.contained { "containers" } else { "processes" };
         *self.answers.entry(format!("{kind}: {step:?} {what}")).or_default() += 1;
