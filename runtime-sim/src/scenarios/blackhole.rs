@@ -12,7 +12,7 @@ use circuit_core::{
 
 use super::{Options, cluster::Cluster, seconds};
 use crate::{
-    Bar, Figure, Report, ServerIndex,
+    Bar, Figure, Report, ServerIndex, Settings,
     faults::{Fault, Plan},
 };
 
@@ -45,10 +45,7 @@ pub(super) fn blackhole(options: &Options) -> Report {
     let nodes = options.nodes.unwrap_or(100);
     let mut settings = Cluster::settings(options, nodes);
     settings.clients = 2;
-    // The same servers as those of the same seed that nothing befalls.
-    let mut same = Cluster::with(options, settings.clone(), &Plan::new());
-    same.world.run_until(Instant::ZERO + settings.boot);
-    let third = Third::among(&same.ids()).filter(|_| nodes >= MANY);
+    let third = if nodes < MANY { None } else { Third::among(&ids(options, &settings)) };
     let mut cluster = Cluster::with(options, settings, &plan(nodes, third));
     cluster.world.run_until(seconds(BEGIN));
     let before = cluster.world.app.oracle.count();
@@ -76,6 +73,13 @@ pub(super) fn blackhole(options: &Options) -> Report {
     calls.judge(&mut cluster);
     cluster.world.run_until(seconds(END + 60));
     cluster.report_none_lost()
+}
+
+/// The ids that the servers will have: those of the same seed that nothing befalls.
+fn ids(options: &Options, settings: &Settings) -> Vec<ServerId> {
+    let mut same = Cluster::with(options, settings.clone(), &Plan::new());
+    same.world.run_until(Instant::ZERO + settings.boot);
+    same.ids()
 }
 
 fn plan(nodes: usize, third: Option<Third>) -> Plan {
