@@ -53,8 +53,8 @@ struct Server {
     /// What its view is, and after how many events.
     view: Vec<(ServerId, u32)>,
     events: u64,
-    /// Whether somebody waits to be let in by it.
-    damps: bool,
+    /// A hash of whom it sees, and what of membership is under way.
+    knows: (u128, [usize; 4]),
     /// No process can be started there.
     full: u32,
     snapshot: Option<Snapshot>,
@@ -111,7 +111,7 @@ impl Ground {
             sees: BTreeSet::new(),
             view: Vec::new(),
             events: 0,
-            damps: false,
+            knows: Default::default(),
             full: 0,
             snapshot: None,
             stop: Arc::default(),
@@ -187,7 +187,7 @@ impl Ground {
             }
             of.start = if same { of.start + 1 } else { 1 };
             (of.alive, of.leaving, of.life) = (true, false, of.life + 1);
-            (of.view, of.events, of.damps, of.snapshot) = (Vec::new(), 0, false, None);
+            (of.view, of.events, of.knows, of.snapshot) = Default::default();
             of.sees.clear();
             of.stop = Arc::default();
             let key = StaticKey::from_bytes(of.key);
@@ -253,7 +253,7 @@ impl Ground {
 
     /// Whether anybody is kept waiting before it is let in.
     pub(super) fn is_damped(&self) -> bool {
-        self.with(|state| state.servers.iter().any(|server| server.alive && server.damps))
+        self.oracle(|oracle, truth| oracle.is_damped(truth))
     }
 
     /// What every server holds, as of the last time that it did anything.
@@ -300,7 +300,7 @@ impl Server {
     fn look(&mut self, node: &Node) {
         let view = node.membership().view();
         self.epoch = node.membership().epoch();
-        self.damps = node.membership().unsettled()[2] > 0;
+        self.knows = (view.hash(), node.membership().unsettled());
         if self.events != view.events() || self.view.is_empty() {
             self.events = view.events();
             self.view = view.all_live().map(|record| (record.id, record.epoch.start)).collect();
@@ -354,6 +354,11 @@ impl Truth for Seen<'_> {
 
     fn node(&self, server: ServerIndex) -> Option<&Node> {
         self.node.filter(|(of, _)| *of == server).map(|(_, node)| node)
+    }
+
+    fn knows(&self, server: ServerIndex) -> Option<(u128, [usize; 4])> {
+        let of = &self.state.servers[server];
+        of.alive.then_some(of.knows)
     }
 
     fn is_here(&self, server: ServerIndex, id: ServerId, start: u32) -> bool {

@@ -14,7 +14,7 @@ mod truth;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use circuit_core::{Instant, ServerId, membership::Event, node::Node};
+use circuit_core::{Instant, ServerId, membership::Event};
 
 use crate::{
     Figure, ServerIndex,
@@ -238,7 +238,7 @@ impl Oracle {
 
     /// Whether somebody waits to be let in again.
     pub fn is_damped(&self, sim: &impl Truth) -> bool {
-        (0..self.servers).filter_map(|server| sim.node(server)).any(|node| node.membership().unsettled()[2] > 0)
+        (0..self.servers).filter_map(|server| sim.knows(server)).any(|(_, unsettled)| unsettled[2] > 0)
     }
 
     /// Long after the last trouble all know the same of those who are there, and
@@ -246,8 +246,7 @@ impl Oracle {
     pub fn settled(&self, sim: &mut impl Truth) {
         let mut before = None;
         for server in 0..self.servers {
-            let Some(membership) = sim.node(server).map(Node::membership) else { continue };
-            let (hash, unsettled) = (membership.view().hash(), membership.unsettled());
+            let Some((hash, unsettled)) = sim.knows(server) else { continue };
             if unsettled != [0; 4] {
                 return sim.fail(format!("server {server} has not settled: {unsettled:?}"));
             }

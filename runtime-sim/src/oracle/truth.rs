@@ -19,6 +19,9 @@ pub trait Truth {
     fn is_alive(&self, server: ServerIndex) -> bool;
     /// A server's state, if that can be looked at now.
     fn node(&self, server: ServerIndex) -> Option<&Node>;
+    /// A hash of whom a server sees, and what of membership is under
+    /// way there ([`circuit_core::membership::Membership::unsettled`]), if it is alive.
+    fn knows(&self, server: ServerIndex) -> Option<(u128, [usize; 4])>;
     /// Whether this is a server's present incarnation, and it has not left.
     fn is_here(&self, server: ServerIndex, id: ServerId, start: u32) -> bool;
     /// The last epoch that the server of an id had, if there was one.
@@ -56,6 +59,11 @@ impl Truth for Sim {
 
     fn node(&self, server: ServerIndex) -> Option<&Node> {
         self.node(server)
+    }
+
+    fn knows(&self, server: ServerIndex) -> Option<(u128, [usize; 4])> {
+        let membership = self.node(server)?.membership();
+        Some((membership.view().hash(), membership.unsettled()))
     }
 
     fn is_here(&self, server: ServerIndex, id: ServerId, start: u32) -> bool {

@@ -29,7 +29,7 @@ const DAMPED: Duration = Duration::from_secs(330);
 const LEASES: Duration = Duration::from_secs(100);
 /// And everything of them was forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(1_000);
-const CAST: Cast = Cast { channels: 3, anchors: 2, processes: 2 };
+const CAST: Cast = Cast { channels: 3, anchors: 2, processes: 2, names: 1 };
 
 /// What can go wrong, by name.
 const KINDS: &[&str] = &[
@@ -89,8 +89,9 @@ pub(super) fn run(options: &Options) -> Report {
         world.run_until(after(55) + FORGOTTEN);
         world.nothing_left();
     }
+    world.ground.oracle(|oracle, truth| oracle.settled(truth));
     if world.ground.oracle(|oracle, _| oracle.count()) != events {
-        world.ground.fail("somebody joined or left when all was quiet (P9)");
+        world.ground.fail("somebody joined or left when all was quiet (P9, P10)");
     }
     let mut report = world.report();
     let oracle = world.ground.oracle(|oracle, _| oracle.figures());

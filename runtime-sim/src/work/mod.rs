@@ -21,7 +21,7 @@ use crate::{ClientIndex, Figure, Oracle, ServerIndex, Sim};
 pub(crate) use anchors::{Anchors, is_no_fault};
 pub(crate) use audience::Audience;
 pub(crate) use job::{Job, Kind, Step, TERM};
-pub(crate) use names::Names;
+pub(crate) use names::{Names, Nameserver, Step as NameserverStep};
 pub(crate) use processes::Processes;
 pub(crate) use selects::Selects;
 pub(crate) use watcher::Watcher;

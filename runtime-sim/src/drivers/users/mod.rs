@@ -3,6 +3,7 @@
 
 mod anchors;
 mod channels;
+mod names;
 mod processes;
 
 use std::{
@@ -15,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use circuit_core::{Rng, ServerId, Target, wire::op::Source};
+use circuit_core::{Error, Rng, ServerId, Target, wire::op::Source};
 use circuit_tokio::{
     Circuit, Dial, Outside,
     client::{Anchor, Happened},
@@ -34,7 +35,7 @@ use crate::{
     ClientIndex, Figure, Oracle, ServerIndex,
     oracle::Truth,
     scenarios::channels::books::Books,
-    work::{Job, Watcher},
+    work::{Job, Nameserver, Watcher, is_no_fault},
 };
 use anchors::Histories;
 
@@ -66,12 +67,14 @@ pub(crate) struct Cast {
     pub(crate) channels: usize,
     pub(crate) anchors: usize,
     pub(crate) processes: usize,
+    /// With name servers.
+    pub(crate) names: usize,
 }
 
 impl Cast {
     /// All of them, and one that subscribes.
     pub(crate) const fn count(self) -> usize {
-        self.channels + self.anchors + self.processes + 1
+        self.channels + self.anchors + self.processes + self.names + 1
     }
 
     /// The clients that may be killed: nobody else does what the others do.
@@ -90,6 +93,10 @@ impl Cast {
     const fn processes(self) -> Range<ClientIndex> {
         self.anchors().end..self.anchors().end + self.processes
     }
+
+    const fn names(self) -> Range<ClientIndex> {
+        self.processes().end..self.processes().end + self.names
+    }
 }
 
 /// What all users share.
@@ -100,6 +107,7 @@ pub(crate) struct Works {
     books: Mutex<Books>,
     histories: Mutex<Histories>,
     jobs: Mutex<BTreeMap<u64, Job>>,
+    names: Mutex<BTreeMap<ClientIndex, Nameserver>>,
     watcher: Mutex<Watcher>,
     answers: Mutex<BTreeMap<String, u64>>,
 }
@@ -140,9 +148,9 @@ impl Works {
     pub(crate) fn new(rng: &mut Rng, ground: Ground, cast: Cast) -> Arc<Self> {
         let servers = ground.truth(|truth| truth.servers());
         let books = Mutex::new(Books::new(rng, servers, cast.channels - 1));
-        let (histories, jobs, watcher, answers) = Default::default();
+        let (histories, jobs, names, watcher, answers) = Default::default();
         let phase = AtomicU8::new(Phase::Wait as u8);
-        Arc::new(Self { ground, cast, phase, books, histories, jobs, watcher, answers })
+        Arc::new(Self { ground, cast, phase, books, histories, jobs, names, watcher, answers })
     }
 
     pub(crate) fn enter(&self, phase: Phase) {
@@ -165,6 +173,7 @@ impl Works {
         lock(&self.books).crashed(server);
         lock(&self.histories).died(id, now);
         lock(&self.jobs).values_mut().filter(|job| job.host == id).for_each(|job| job.troubled = true);
+        lock(&self.names).values_mut().filter(|server| server.host == id).for_each(|server| server.lost = true);
     }
 
     /// A client was killed.
@@ -185,6 +194,7 @@ impl Works {
         if let Some(fault) = lock(&self.histories).check() {
             self.ground.fail(fault);
         }
+        lock(&self.names).values().find_map(Nameserver::left).into_iter().for_each(|words| self.ground.fail(words));
         let told = |oracle: &mut Oracle, truth: &mut super::ground::Seen<'_>| {
             lock(&self.watcher).compare(&*truth, oracle).into_iter().for_each(|fault| truth.fail(fault));
         };
@@ -224,6 +234,7 @@ pub(super) async fn run(works: Arc<Works>, client: ClientIndex, root: Rng) -> tu
         _ if client < cast.channels => user.use_channels().await,
         _ if cast.anchors().contains(&client) => user.use_anchors().await,
         _ if cast.processes().contains(&client) => user.use_processes().await,
+        _ if cast.names().contains(&client) => user.keep_names().await,
         _ => user.watch().await,
     }
     works.wait_for(Phase::Close).await;
@@ -302,7 +313,19 @@ impl User {
         }
     }
 
-    /// Subscribes to who comes and goes, and reads all that it is told.
+    /// A server joins the circuit that it is in, by the next one.
+    async fn join_again(&mut self, server: ServerIndex) -> Result<(), Error> {
+        let targets = self.works.ground.targets();
+        let host = self.works.ground.truth(|truth| truth.server_id(server));
+        let result = self.circuit.server(host).join(targets[(server + 1) % targets.len()]).await;
+        let outcome = result.as_ref().map_or_else(|error| format!("{:?}", error.kind), |()| "done".to_owned());
+        self.works.count(format!("joins again: {outcome}"));
+        result
+    }
+
+    /// Subscribes to who comes and goes, and reads all that it is told. Meanwhile some
+    /// server or other joins again, which changes nothing.
+
     async fn watch(&mut self) {
         let server = self.client % self.works.ground.truth(|truth| truth.servers());
         let host = self.works.ground.truth(|truth| {
@@ -324,6 +347,23 @@ impl User {
             }
             lock(&works.watcher).lost();
         });
+        while self.pause(5_000).await {
+            let (server, _) = self.any_server();
+            let result = self.join_again(server).await;
+            if let Err(error) = result
+                && !is_no_fault(error.kind)
+            {
+                self.works.ground.fail(format!("server {server} joined again, and was told: {error}"));
+            }
+        }
+        self.works.wait_for(Phase::Drain).await;
+        for server in 0..self.works.ground.targets().len() {
+            if let Err(error) = self.join_again(server).await {
+                self.works
+                    .ground
+                    .fail(format!("server {server} joined again when all was quiet, and was told: {error}"));
+            }
+        }
         self.works.wait_for(Phase::Close).await;
         self.end().await;
     }

@@ -1,28 +1,15 @@
-//! Clients that keep name servers: whoever asks one for a name is told the
-//! records that were set.
-//!
-//! Each has its own, and asks for one thing after the other, so that a plain map
-//! says what must be there, and what may be: a call of which nobody knows what
-//! came of it takes effect at any later time, or never. Queries are made by a
-//! program on the machine of the server.
+//! A name server that one client keeps, and what must be true of it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Range,
-    time::Duration,
-};
+use std::collections::BTreeSet;
 
 use circuit_core::{
     Error, ErrorKind, Path, Rng, ServerId,
-    client::{CallId, Event, Request},
-    codec,
     wire::op::{NameserverStat, Op, ProcSpec, Reply, Stat, Stdio},
 };
 
-use super::{ACT, Work, any_server, is_no_fault};
 use crate::{
-    ClientIndex, Figure, ServerIndex, Sim,
     script::{NOBODY, TOO_MANY},
+    work::is_no_fault,
 };
 
 /// Names of each name server.
@@ -43,7 +30,7 @@ struct Entry {
 
 /// What a client wants of its name server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Step {
+pub(crate) enum Step {
     Make,
     Set(u8, u8),
     Unset(u8),
@@ -55,9 +42,19 @@ enum Step {
     Scrub,
 }
 
+impl Step {
+    /// What it is, and how it was answered, in two words.
+    pub(crate) fn outcome(self, result: &Result<Reply, Error>) -> String {
+        let outcome = result.as_ref().map_or_else(|error| format!("{:?}", error.kind), |_| "done".to_owned());
+        let verb = format!("{self:?}");
+        format!("{} {outcome}", verb.split('(').next().unwrap_or_default())
+    }
+}
+
+/// A name server, from its making to its removal.
 #[derive(Debug)]
-struct Nameserver {
-    host: ServerId,
+pub(crate) struct Nameserver {
+    pub(crate) host: ServerId,
     number: u64,
     entries: Vec<Entry>,
     /// Where it answers, once that is known.
@@ -67,22 +64,13 @@ struct Nameserver {
     removed: bool,
     /// Nothing is known of it any more: its host died, or nobody knows whether it
     /// was made, or removed.
-    lost: bool,
+    pub(crate) lost: bool,
     /// What is to be done in the end.
     last: Vec<Step>,
     read: Vec<u8>,
     queries: u64,
-    open: Option<(CallId, Step)>,
-}
-
-/// Clients with name servers.
-#[derive(Debug)]
-pub(crate) struct Names {
-    clients: Range<ClientIndex>,
-    kept: BTreeMap<ClientIndex, Nameserver>,
-    next: u64,
-    answers: BTreeMap<String, u64>,
-    stopped: bool,
+    /// What it was asked and has not answered.
+    pub(crate) open: Option<Step>,
 }
 
 impl Entry {
@@ -141,34 +129,44 @@ impl Effect {
 }
 
 impl Nameserver {
-    fn new(host: ServerId, number: u64) -> Self {
+    pub(crate) fn new(host: ServerId, number: u64) -> Self {
         let (port, made, removed, lost, last, read, queries, open) = Default::default();
         let entries = vec![Entry::default(); usize::from(NAMES)];
         Self { host, number, entries, port, made, removed, lost, last, read, queries, open }
     }
 
-    fn path(&self) -> Path {
+    pub(crate) fn path(&self) -> Path {
         format!("names/{}", self.number).parse().unwrap_or_default()
     }
 
-    fn query_path(&self) -> Path {
+    pub(crate) fn query_path(&self) -> Path {
         format!("dig/{}/{}", self.number, self.queries).parse().unwrap_or_default()
     }
 
     /// A name that no other name server knows.
-    fn name(&self, name: u8) -> String {
+    pub(crate) fn name(&self, name: u8) -> String {
         format!("n{name}.s{}.test.", self.number)
     }
 
-    fn op(&self, step: Step) -> Option<Op> {
+    /// A record of one.
+    pub(crate) fn record(&self, name: u8, address: u8) -> String {
+        // Names are the same in whatever case.
+        let name = if address.is_multiple_of(2) { self.name(name) } else { self.name(name).to_uppercase() };
+        format!("{name} 60 IN A 10.9.9.{address}")
+    }
+
+    /// The program that asks it for a name, if it is known where it answers.
+    pub(crate) fn query(&self, name: u8) -> Option<ProcSpec> {
+        let args = vec![self.port?.to_string(), self.name(name)];
+        Some(ProcSpec { path: "/bin/dig".to_owned(), args, ..ProcSpec::default() })
+    }
+
+    /// How a step is asked for.
+    pub(super) fn op(&self, step: Step) -> Option<Op> {
         let path = self.path();
         Some(match step {
             Step::Make => Op::MakeDns { path, addr: None },
-            Step::Set(name, address) => {
-                // Names are the same in whatever case.
-                let name = if address % 2 == 0 { self.name(name) } else { self.name(name).to_uppercase() };
-                Op::Set { path, record: format!("{name} 60 IN A 10.9.9.{address}").parse().ok()? }
-            }
+            Step::Set(name, address) => Op::Set { path, record: self.record(name, address).parse().ok()? },
             Step::Unset(name) => Op::Unset { path, name: self.name(name).parse().ok()? },
             Step::Peek => Op::Peek(path),
             Step::Query(_) => Op::MakeProc(self.query_path()),
@@ -179,7 +177,7 @@ impl Nameserver {
     }
 
     /// What it is asked at random.
-    fn draw(&self, rng: &mut Rng) -> Step {
+    pub(crate) fn draw(&self, rng: &mut Rng) -> Step {
         let (name, address) = (rng.below(u64::from(NAMES)) as u8, rng.below(ADDRESSES) as u8);
         match rng.below(24) {
             _ if self.port.is_none() => Step::Peek,
@@ -191,8 +189,23 @@ impl Nameserver {
         }
     }
 
-    /// What came of a step, and what follows from it.
-    fn answered(&mut self, step: Step, result: &Result<Reply, Error>) -> Result<Option<Step>, String> {
+    /// It is asked for a step.
+    pub(crate) fn begin(&mut self, step: Step) {
+        if matches!(step, Step::Query(_)) {
+            self.queries += 1;
+            self.read.clear();
+        }
+        self.open = Some(step);
+    }
+
+    /// The program that asked it wrote more.
+    pub(crate) fn wrote(&mut self, bytes: &[u8]) {
+        self.read.extend_from_slice(bytes);
+    }
+
+    /// What came of the step that was open, and what follows from it.
+    pub(crate) fn answered(&mut self, result: &Result<Reply, Error>) -> Result<Option<Step>, String> {
+        let Some(step) = self.open.take() else { return Ok(None) };
         if !self.lost {
             self.is_right(step, result).map_err(|words| format!("{words}: {step:?} of {self:?} was {result:?}"))?;
         }
@@ -206,6 +219,11 @@ impl Nameserver {
             (Step::Scrub, Effect::Done) if !self.lost && self.last.is_empty() => Some(Step::Query(0)),
             _ => None,
         })
+    }
+
+    /// Nobody will know what came of what it was asked.
+    pub(crate) fn give_up(&mut self) -> Result<(), &'static str> {
+        self.open.take().map_or(Ok(()), |step| self.comes_of(step, Effect::Unknown))
     }
 
     fn comes_of(&mut self, step: Step, effect: Effect) -> Result<(), &'static str> {
@@ -280,141 +298,26 @@ impl Nameserver {
     }
 
     /// In the end all of it is looked at, before it is removed and afterwards.
-    fn plan_end(&mut self) {
+    pub(crate) fn plan_end(&mut self) {
         let all = || (0..NAMES).map(Step::Query);
         self.last = all().chain([Step::Scrub]).chain(all()).chain([Step::Peek]).collect();
     }
-}
-
-impl Names {
-    pub(crate) fn new(clients: Range<ClientIndex>) -> Self {
-        let (kept, next, answers, stopped) = Default::default();
-        Self { clients, kept, next, answers, stopped }
-    }
-
-    fn ask(&mut self, sim: &mut Sim, client: ClientIndex, step: Step) {
-        let Some(server) = self.kept.get_mut(&client) else { return };
-        let mut input = None;
-        if let (Step::Query(name), Some(port)) = (step, server.port) {
-            server.queries += 1;
-            server.read.clear();
-            let args = vec![port.to_string(), server.name(name)];
-            let mut spec = Vec::new();
-            codec::encode(&ProcSpec { path: "/bin/dig".to_owned(), args, ..ProcSpec::default() }, &mut spec);
-            input = Some(spec.into());
-        } else if matches!(step, Step::Query(_)) {
-            return self.go_on(sim, client);
-        }
-        let Some(op) = server.op(step) else { return sim.fail(format!("{step:?} cannot be said")) };
-        let (call, host) = (sim.call_id(), server.host);
-        server.open = Some((call, step));
-        sim.client(client, |client, now| client.call(now, call, host, Request { op, deadline: None, input }));
-    }
 
     /// What is left to be done in the end.
-    fn go_on(&mut self, sim: &mut Sim, client: ClientIndex) {
-        let next = self.kept.get_mut(&client).filter(|server| !server.lost).and_then(|server| server.last.pop());
-        next.into_iter().for_each(|step| self.ask(sim, client, step));
+    pub(crate) fn next_at_last(&mut self) -> Option<Step> {
+        let knows_where = self.port.is_some();
+        let can = |step: &Step| knows_where || !matches!(step, Step::Query(_));
+        std::iter::from_fn(|| self.last.pop()).find(can).filter(|_| !self.lost)
     }
 
-    fn answered(&mut self, sim: &mut Sim, client: ClientIndex, call: CallId, result: &Result<Reply, Error>) {
-        let Some(server) = self.kept.get_mut(&client) else { return };
-        let Some((_, step)) = server.open.take_if(|(open, _)| *open == call) else { return };
-        let what = result.as_ref().map_or_else(|error| format!("{:?}", error.kind), |_| "done".to_owned());
-        let verb = format!("{step:?}");
-        let verb = verb.split('(').next().unwrap_or_default();
-        *self.answers.entry(format!("name servers: {verb} {what}")).or_default() += 1;
-        match server.answered(step, result) {
-            Err(words) => sim.fail(words),
-            Ok(Some(next)) => self.ask(sim, client, next),
-            Ok(None) => self.go_on(sim, client),
-        }
-    }
-}
-
-impl Work for Names {
-    fn clients(&self) -> Range<ClientIndex> {
-        self.clients.clone()
+    /// Nothing more can be asked of it.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.lost || self.removed
     }
 
-    fn event(&mut self, sim: &mut Sim, client: ClientIndex, event: Event) {
-        match event {
-            Event::Data { call, bytes, end, .. } => {
-                if let Some(server) = self.kept.get_mut(&client)
-                    && server.open.is_some_and(|(open, _)| open == call)
-                {
-                    server.read.extend_from_slice(&bytes);
-                    sim.client(client, |client, now| client.consumed(now, call, bytes.len(), end));
-                }
-            }
-            Event::Answer { call, result } => self.answered(sim, client, call, &result),
-            _ => {}
-        }
-    }
-
-    fn wake(&mut self, sim: &mut Sim, client: ClientIndex, _: u64) {
-        if self.stopped {
-            return;
-        }
-        let next = Duration::from_millis(sim.rng().below(300));
-        sim.wake_after(client, next, ACT);
-        match self.kept.get(&client) {
-            Some(server) if server.open.is_some() => {}
-            Some(server) if !server.lost && !server.removed => {
-                let step = server.draw(sim.rng());
-                self.ask(sim, client, step);
-            }
-            _ => {
-                self.next += 1;
-                let host = any_server(sim);
-                self.kept.insert(client, Nameserver::new(sim.server_id(host), self.next));
-                self.ask(sim, client, Step::Make);
-            }
-        }
-    }
-
-    fn replaced(&mut self, sim: &mut Sim, client: ClientIndex) {
-        // Nobody will know what came of what it asked.
-        if let Some(server) = self.kept.get_mut(&client)
-            && let Some((_, step)) = server.open.take()
-            && let Err(words) = server.comes_of(step, Effect::Unknown)
-        {
-            sim.fail(words);
-        }
-        sim.wake_after(client, Duration::from_millis(100), ACT);
-    }
-
-    fn crashed(&mut self, sim: &mut Sim, server: ServerIndex) {
-        let id = sim.server_id(server);
-        self.kept.values_mut().filter(|server| server.host == id).for_each(|server| server.lost = true);
-    }
-
-    fn stop(&mut self, sim: &mut Sim) {
-        self.stopped = true;
-        for (&client, server) in &self.kept {
-            let open = server.open.iter();
-            open.for_each(|&(call, _)| sim.client(client, |client, now| client.cancel(now, call)));
-        }
-    }
-
-    fn drain(&mut self, sim: &mut Sim) {
-        for client in self.clients() {
-            let Some(server) = self.kept.get_mut(&client).filter(|server| !server.lost && !server.removed) else {
-                continue;
-            };
-            server.plan_end();
-            if server.open.is_none() {
-                self.go_on(sim, client);
-            }
-        }
-    }
-
-    fn balance(&self, sim: &mut Sim) {
-        let left = self.kept.values().find(|server| server.open.is_some() || !server.removed && !server.lost);
-        left.into_iter().for_each(|server| sim.fail(format!("it is not done with a name server: {server:?}")));
-    }
-
-    fn figures(&self) -> Vec<Figure> {
-        self.answers.iter().map(|(what, count)| Figure::count(what.clone(), *count)).collect()
+    /// It is not as it should be when all was done: removed, and nothing is open.
+    pub(crate) fn left(&self) -> Option<String> {
+        let left = self.open.is_some() || !self.is_over();
+        left.then(|| format!("it is not done with a name server: {self:?}"))
     }
 }
