@@ -6,20 +6,19 @@
 
 use std::time::Duration;
 
-use circuit_core::{Rng, client::Event, membership as member};
+use circuit_core::{Instant, Rng};
 
 use super::{
     Options,
-    channels::Channels,
     members::{CONVERGE, join_again},
     mishaps::{self, Mishap},
     seconds,
 };
 use crate::{
-    App, Bar, ClientIndex, Figure, Oracle, Report, Seeds, ServerIndex, Settings, Sim, World,
-    faults::{self, ALWAYS, Fault, Hosts, Plan},
+    Bar, Figure, Oracle, Report, Seeds, ServerIndex, Settings, Sim, World,
+    faults::{self, ALWAYS, Fault, Hosts},
     oracle,
-    work::{Anchors, Audience, Names, Processes, Selects, Work},
+    work::{Anchors, Audience, Channels, Crew, Names, Processes, Selects, Work},
 };
 
 const READY: u64 = 12;
@@ -33,8 +32,6 @@ const LEASES: Duration = Duration::from_secs(75);
 const RESETS: usize = 8;
 /// So often some server joins the circuit that it is in.
 const AGAIN: usize = 12;
-/// The first client is woken for that with this or more; its work is with less.
-const JOIN_AGAIN: u64 = 1 << 32;
 /// Clients on channels, of which the last only drains; on anchors; with
 /// processes; with selects; some that subscribe; and some with name servers.
 const CHANNELS: usize = 4;
@@ -76,30 +73,26 @@ const PLANNED: usize = KINDS.len() - 4;
 
 pub(super) fn run(options: &Options) -> Report {
     let mut rng = Rng::from_number(options.seed).fork("chaos");
-    let servers = options.nodes.unwrap_or(2 + rng.below(7) as usize);
-    // Some find each other by beacons, and some of these by beacons alone.
-    let discover = rng.chance(2, 3);
-    let alone = discover && rng.chance(1, 2);
-    let settings = Settings {
-        servers,
-        clients: CLIENTS,
-        delay: Duration::from_micros(50 + rng.below(20_000)),
-        jitter: Duration::from_micros(rng.below(20_000)),
-        seeds: if alone { Seeds::None } else { Seeds::Some(2) },
-        discover,
-        boot: Duration::from_secs(2),
-        ready: seconds(READY),
-        drift: rng.below(2) * 500,
-        telling: options.telling,
-    };
+    let settings = settings(&mut rng, options);
+    let servers = settings.servers;
     let (kinds, planned) =
         mishaps::plan(&mut rng, &KINDS[..PLANNED], 9, READY..STOP - 2, |rng, kind| faults(rng, kind, servers));
     let plan = options.cut(planned.clone());
     let calm = faults::calm(&plan).max(seconds(STOP));
-    let mut world = World::new(settings, options.seed, &plan, Chaos::new(&mut rng, servers, plan.clone()));
+    let again = again(&rng, servers);
+    let crew = crew(&mut rng, Oracle::new(servers, plan.clone(), servers));
+    let mut world = World::new(settings, options.seed, &plan, crew);
+    for (when, server, other) in again {
+        world.run_until(when);
+        join_again(&mut world.sim, server, other);
+    }
     world.run_until(seconds(STOP));
     let patient = rng.fork("patience").chance(1, 2);
-    world.app.stop(&mut world.sim, patient);
+    if patient {
+        world.app.rest(&mut world.sim);
+    } else {
+        world.app.stop(&mut world.sim);
+    }
     world.run_until(calm + CONVERGE);
     // Who is damped comes later, as it must.
     let damped = world.app.oracle.is_damped(&world.sim);
@@ -110,7 +103,7 @@ pub(super) fn run(options: &Options) -> Report {
         world.app.tidy(&mut world.sim);
         world.run_until(calm + LEASES);
         world.app.matched(&mut world.sim);
-        world.app.stop(&mut world.sim, false);
+        world.app.stop(&mut world.sim);
     }
     world.run_until(calm + DAMPED);
     world.app.oracle.converged(&mut world.sim, "after all was healed");
@@ -120,9 +113,7 @@ pub(super) fn run(options: &Options) -> Report {
     let settled = world.sim.now() + Duration::from_secs(60);
     world.run_until(settled);
     world.app.balance(&mut world.sim);
-    for client in 0..CLIENTS {
-        world.sim.client(client, |client, _| client.close());
-    }
+    world.app.close(&mut world.sim);
     world.run_until(settled + Duration::from_secs(1_000));
     oracle::nothing_left(&mut world.sim);
     world.app.oracle.settled(&mut world.sim);
@@ -138,6 +129,26 @@ pub(super) fn run(options: &Options) -> Report {
     let looked = f64::from(u8::from(!damped));
     report.figures.push(Figure::new("seeds in which nobody was damped 15 s after", looked, Bar::MeanAtLeast(0.9)));
     report
+}
+
+/// Any cluster.
+fn settings(rng: &mut Rng, options: &Options) -> Settings {
+    let servers = options.nodes.unwrap_or(2 + rng.below(7) as usize);
+    // Some find each other by beacons, and some of these by beacons alone.
+    let discover = rng.chance(2, 3);
+    let alone = discover && rng.chance(1, 2);
+    Settings {
+        servers,
+        clients: CLIENTS,
+        delay: Duration::from_micros(50 + rng.below(20_000)),
+        jitter: Duration::from_micros(rng.below(20_000)),
+        seeds: if alone { Seeds::None } else { Seeds::Some(2) },
+        discover,
+        boot: Duration::from_secs(2),
+        ready: seconds(READY),
+        drift: rng.below(2) * 500,
+        telling: options.telling,
+    }
 }
 
 fn fraction(rng: &mut Rng) -> f64 {
@@ -211,140 +222,29 @@ fn faults(rng: &mut Rng, kind: &str, servers: usize) -> Mishap {
     }
 }
 
-struct Chaos {
-    channels: Channels,
-    works: Vec<Box<dyn Work>>,
-    oracle: Oracle,
-    /// When who joins whom, though they are of one circuit.
-    again: Vec<(Duration, ServerIndex, ServerIndex)>,
+/// Clients on every kind of element.
+fn crew(rng: &mut Rng, oracle: Oracle) -> Crew {
+    let servers = oracle.servers();
+    let works: Vec<Box<dyn Work>> = vec![
+        Box::new(Channels::new(rng, servers, CHANNELS)),
+        Box::new(Anchors::new(CHANNELS..ANCHORS)),
+        Box::new(Processes::new(ANCHORS..PROCESSES)),
+        Box::new(Selects::new(PROCESSES..SELECTS, false)),
+        Box::new(Audience::new(SELECTS..AUDIENCE)),
+        Box::new(Names::new(AUDIENCE..NAMES)),
+    ];
+    Crew::new(oracle, works)
 }
 
-impl Chaos {
-    fn new(rng: &mut Rng, servers: usize, plan: Plan) -> Self {
-        let mut draws = rng.fork("join again");
-        let again = |_| {
-            let (server, by) = (draws.below(servers as u64), 1 + draws.below(servers as u64 - 1));
-            let after = Duration::from_millis(draws.below(1_000 * (STOP - READY)));
-            (after, server as ServerIndex, ((server + by) % servers as u64) as ServerIndex)
-        };
-        Self {
-            again: (0..AGAIN).map(again).collect(),
-            channels: Channels::new(rng, servers, CHANNELS),
-            works: vec![
-                Box::new(Anchors::new(CHANNELS..ANCHORS)),
-                Box::new(Processes::new(ANCHORS..PROCESSES)),
-                Box::new(Selects::new(PROCESSES..SELECTS, false)),
-                Box::new(Audience::new(SELECTS..AUDIENCE)),
-                Box::new(Names::new(AUDIENCE..NAMES)),
-            ],
-            oracle: Oracle::new(servers, plan, servers),
-        }
-    }
-
-    /// The work of a client, if it is not with channels.
-    fn work(&mut self, client: ClientIndex) -> Option<&mut Box<dyn Work>> {
-        self.works.iter_mut().find(|work| work.clients().contains(&client))
-    }
-
-    /// Nothing more is begun, and what is open is to end; but who waits for another
-    /// may go on to, if they are patient.
-    fn stop(&mut self, sim: &mut Sim, patient: bool) {
-        self.channels.begin_no_more();
-        if patient {
-            self.works.iter_mut().for_each(|work| work.rest(sim));
-        } else {
-            self.channels.stop(sim);
-            self.works.iter_mut().for_each(|work| work.stop(sim));
-        }
-    }
-
-    fn tidy(&mut self, sim: &mut Sim) {
-        self.works.iter_mut().for_each(|work| work.tidy(sim));
-    }
-
-    /// Nobody waits for another who waits for them; unless somebody is kept out, who
-    /// may be one of them.
-    fn matched(&self, sim: &mut Sim) {
-        if self.oracle.is_damped(sim) {
-            return;
-        }
-        self.channels.matched(sim);
-        self.works.iter().for_each(|work| work.matched(sim));
-    }
-
-    fn drain(&mut self, sim: &mut Sim) {
-        self.channels.drain(sim);
-        self.works.iter_mut().for_each(|work| work.drain(sim));
-    }
-
-    fn balance(&self, sim: &mut Sim) {
-        self.channels.balance(sim);
-        self.works.iter().for_each(|work| work.balance(sim));
-        self.works.iter().for_each(|work| work.compare(sim, &self.oracle));
-    }
-
-    fn figures(&self) -> Vec<Figure> {
-        let works = self.works.iter().flat_map(|work| work.figures());
-        works.chain(self.oracle.figures()).collect()
-    }
-}
-
-impl App for Chaos {
-    fn start(&mut self, sim: &mut Sim) {
-        self.oracle.converged(sim, "after the boot");
-        self.channels.start(sim);
-        let all = super::all_servers(sim);
-        for client in CHANNELS..CLIENTS {
-            let mut targets = all.clone();
-            targets.rotate_left(client % all.len());
-            sim.client(client, |client, now| client.learn(now, targets));
-        }
-        self.works.iter_mut().for_each(|work| work.start(sim));
-        for (place, (after, ..)) in self.again.iter().enumerate() {
-            sim.wake_after(0, *after, JOIN_AGAIN + place as u64);
-        }
-    }
-
-    fn event(&mut self, sim: &mut Sim, client: ClientIndex, event: Event) {
-        match client {
-            ..CHANNELS => self.channels.event(sim, client, event),
-            _ => self.work(client).into_iter().for_each(|work| work.event(sim, client, event.clone())),
-        }
-    }
-
-    fn wake(&mut self, sim: &mut Sim, client: ClientIndex, token: u64) {
-        if client == 0
-            && let Some(place) = token.checked_sub(JOIN_AGAIN)
-        {
-            let again = self.again.get(place as usize).copied();
-            return again.into_iter().for_each(|(_, server, other)| join_again(sim, server, other));
-        }
-        match client {
-            ..CHANNELS => self.channels.wake(sim, client, token),
-            _ => self.work(client).into_iter().for_each(|work| work.wake(sim, client, token)),
-        }
-    }
-
-    fn replaced(&mut self, sim: &mut Sim, client: ClientIndex) {
-        match client {
-            ..CHANNELS => self.channels.replaced(sim, client),
-            _ => self.work(client).into_iter().for_each(|work| work.replaced(sim, client)),
-        }
-    }
-
-    fn crashed(&mut self, sim: &mut Sim, server: ServerIndex) {
-        self.channels.crashed(sim, server);
-        self.works.iter_mut().for_each(|work| work.crashed(sim, server));
-    }
-
-    fn member(&mut self, sim: &mut Sim, server: ServerIndex, life: u32, event: member::Event) {
-        if !event.joined {
-            self.works.iter_mut().for_each(|work| work.gone(event.id));
-        }
-        self.oracle.event(sim, server, life, event);
-    }
-
-    fn acted(&mut self, sim: &mut Sim, server: ServerIndex) {
-        self.oracle.acted(sim, server);
-    }
+/// When who joins whom, though they are of one circuit.
+fn again(rng: &Rng, servers: usize) -> Vec<(Instant, ServerIndex, ServerIndex)> {
+    let mut draws = rng.fork("join again");
+    let again = |_| {
+        let (server, by) = (draws.below(servers as u64), 1 + draws.below(servers as u64 - 1));
+        let after = Duration::from_millis(draws.below(1_000 * (STOP - READY)));
+        (seconds(READY) + after, server as ServerIndex, ((server + by) % servers as u64) as ServerIndex)
+    };
+    let mut all: Vec<_> = (0..AGAIN).map(again).collect();
+    all.sort_unstable();
+    all
 }

@@ -3,7 +3,7 @@
 mod apart;
 mod blackhole;
 mod boot;
-pub(crate) mod channels;
+mod channels;
 mod chaos;
 mod churn;
 mod cluster;
@@ -317,7 +317,7 @@ const fn seconds(seconds: u64) -> circuit_core::Instant {
 }
 
 /// Where all servers are, as if by discovery: everybody may dial everybody.
-fn all_servers(sim: &crate::Sim) -> Vec<circuit_core::Target> {
+pub(crate) fn all_servers(sim: &crate::Sim) -> Vec<circuit_core::Target> {
     let targets =
         (0..sim.settings().servers).map(|server| circuit_core::Target { addr: sim.server_addr(server), expect: None });
     targets.collect()

@@ -6,14 +6,14 @@
 
 use std::time::Duration;
 
-use circuit_core::{Rng, client::Event, membership as member};
+use circuit_core::Rng;
 
 use super::{Options, seconds};
 use crate::{
-    App, ClientIndex, Oracle, Report, Seeds, ServerIndex, Settings, Sim, World,
+    Oracle, Report, Seeds, Settings, World,
     faults::{self, Weather},
     oracle,
-    work::{Selects, Work},
+    work::{Crew, Selects},
 };
 
 const READY: u64 = 3;
@@ -50,62 +50,24 @@ pub(super) fn run(options: &Options) -> Report {
     let plan = options.cut(weather.plan(&mut rng));
     let calm = faults::calm(&plan).max(seconds(STOP));
     let oracle = Oracle::new(servers, plan.clone(), servers);
-    let mut world = World::new(settings, options.seed, &plan, Crowd { work: Selects::new(0..CLIENTS, true), oracle });
+    let crew = Crew::new(oracle, vec![Box::new(Selects::new(0..CLIENTS, true))]);
+    let mut world = World::new(settings, options.seed, &plan, crew);
     world.run_until(seconds(STOP));
-    world.app.work.rest(&mut world.sim);
+    world.app.rest(&mut world.sim);
     world.run_until(calm + MEET);
-    world.app.work.tidy(&mut world.sim);
+    world.app.tidy(&mut world.sim);
     world.run_until(calm + 2 * MEET);
-    if !world.app.oracle.is_damped(&world.sim) {
-        world.app.work.matched(&mut world.sim);
-    }
-    world.app.work.stop(&mut world.sim);
+    world.app.matched(&mut world.sim);
+    world.app.stop(&mut world.sim);
     world.run_until(calm + DAMPED);
-    world.app.work.drain(&mut world.sim);
+    world.app.drain(&mut world.sim);
     world.run_until(calm + DAMPED + END);
-    world.app.work.balance(&mut world.sim);
-    (0..CLIENTS).for_each(|one| world.sim.client(one, |client, _| client.close()));
+    world.app.balance(&mut world.sim);
+    world.app.close(&mut world.sim);
     world.run_until(calm + DAMPED + END + FORGOTTEN);
     oracle::nothing_left(&mut world.sim);
     world.app.oracle.settled(&mut world.sim);
     let mut report = world.report();
-    report.figures = world.app.work.figures().into_iter().chain(world.app.oracle.figures()).collect();
+    report.figures = world.app.figures();
     report
-}
-
-struct Crowd {
-    work: Selects,
-    oracle: Oracle,
-}
-
-impl App for Crowd {
-    fn start(&mut self, sim: &mut Sim) {
-        self.oracle.converged(sim, "after the boot");
-        let all = super::all_servers(sim);
-        (0..CLIENTS).for_each(|one| sim.client(one, |client, now| client.learn(now, all.clone())));
-        self.work.start(sim);
-    }
-
-    fn event(&mut self, sim: &mut Sim, client: ClientIndex, event: Event) {
-        self.work.event(sim, client, event);
-    }
-
-    fn wake(&mut self, sim: &mut Sim, client: ClientIndex, token: u64) {
-        self.work.wake(sim, client, token);
-    }
-
-    fn replaced(&mut self, sim: &mut Sim, client: ClientIndex) {
-        self.work.replaced(sim, client);
-    }
-
-    fn member(&mut self, sim: &mut Sim, server: ServerIndex, life: u32, event: member::Event) {
-        if !event.joined {
-            self.work.gone(event.id);
-        }
-        self.oracle.event(sim, server, life, event);
-    }
-
-    fn acted(&mut self, sim: &mut Sim, server: ServerIndex) {
-        self.oracle.acted(sim, server);
-    }
 }

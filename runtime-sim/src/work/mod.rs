@@ -7,6 +7,8 @@
 
 mod anchors;
 mod audience;
+pub(crate) mod channels;
+mod crew;
 mod job;
 mod names;
 mod processes;
@@ -20,6 +22,8 @@ use circuit_core::{ServerId, client::Event};
 use crate::{ClientIndex, Figure, Oracle, ServerIndex, Sim};
 pub(crate) use anchors::{Anchors, is_no_fault};
 pub(crate) use audience::Audience;
+pub(crate) use channels::{Channels, books::Books};
+pub(crate) use crew::Crew;
 pub(crate) use job::{Job, Kind, Step, TERM};
 pub(crate) use names::{Names, Nameserver, Step as NameserverStep};
 pub(crate) use processes::Processes;
@@ -61,6 +65,8 @@ pub(crate) trait Work {
     fn stop(&mut self, sim: &mut Sim);
     /// All is healed, and what is left is taken out.
     fn drain(&mut self, _: &mut Sim) {}
+    /// All was taken out, and as much is put in as there is room for.
+    fn fill(&mut self, _: &mut Sim) {}
     /// Everything was answered, and all of it agrees.
     fn balance(&self, sim: &mut Sim);
     /// What was heard agrees with what somebody knows who saw everything.

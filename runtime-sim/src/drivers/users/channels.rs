@@ -8,7 +8,7 @@ use circuit_tokio::client::{Chan, Clause, Message, Outcome, Sent};
 use tokio::time::sleep;
 
 use super::{AT_ONCE, Ends, Phase, User, Works, lock};
-use crate::scenarios::channels::{
+use crate::work::channels::{
     agent::{body, check_body, message_id, path_text},
     books::MessageId,
 };

@@ -34,8 +34,7 @@ use super::{
 use crate::{
     ClientIndex, Figure, Oracle, ServerIndex,
     oracle::Truth,
-    scenarios::channels::books::Books,
-    work::{Job, Nameserver, Watcher, is_no_fault},
+    work::{Books, Job, Nameserver, Watcher, is_no_fault},
 };
 use anchors::Histories;
 
