@@ -175,6 +175,10 @@ fn hashes(seed: u64) -> io::Result<ExitCode> {
 
 /// Runs the comparison, which is built with what it compares: this is not.
 fn compare(words: &[String]) -> io::Result<ExitCode> {
+    // What is no name is not worth minutes of building.
+    if let Some(name) = words.first().filter(|word| !word.starts_with('-') && *word != "all") {
+        find(name, None)?;
+    }
     let mut cargo = process::Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["run", "--package", "circuit-sim", "--example", "compare"]);
     if !cfg!(debug_assertions) {
