@@ -1,9 +1,6 @@
 //! Users who keep name servers.
 
-use circuit_core::{
-    Error,
-    wire::op::{ProcSpec, Reply},
-};
+use circuit_core::{Error, wire::op::Reply};
 
 use super::{ClientIndex, Phase, User, Works, lock};
 use crate::work::{Nameserver, NameserverStep as Step};
@@ -53,29 +50,17 @@ impl User {
     }
 
     async fn ask_for(&mut self, step: Step) -> Result<Reply, Error> {
-        let places = self.works.kept(self.client, |server| (server.host, server.path(), server.query_path()));
-        let Some((host, path, query)) = places else { return Ok(Reply::Done) };
-        let server = self.circuit.server(host);
-        let (anchor, query) = (server.walk(&path.to_string())?, server.walk(&query.to_string())?);
-        let anchor = self.hurry(anchor, 8);
-        let kept = |name: u8, address| {
-            self.works.kept(self.client, |server| (server.name(name), server.record(name, address)))
-        };
+        let Some(kept) = self.works.kept(self.client, |server| server.clone()) else { return Ok(Reply::Done) };
+        let host = self.circuit.server(kept.host);
+        let (anchor, query) = (host.walk(&kept.path().to_string())?, host.walk(&kept.query_path().to_string())?);
+        // In the end nobody is in a hurry.
+        let anchor = if self.works.is_in(Phase::Stop) { anchor } else { self.hurry(anchor, 8) };
         match step {
             Step::Make => anchor.make_dns(None).await.map(drop)?,
-            Step::Set(name, address) => {
-                let (_, record) = kept(name, address).unwrap_or_default();
-                anchor.nameserver()?.set(&record).await?;
-            }
-            Step::Unset(name) => {
-                let (name, _) = kept(name, 0).unwrap_or_default();
-                anchor.nameserver()?.unset(&name).await?;
-            }
+            Step::Set(name, address) => anchor.nameserver()?.set(&kept.record(name, address)).await?,
+            Step::Unset(name) => anchor.nameserver()?.unset(&kept.name(name)).await?,
             Step::Peek => return anchor.peek().await.map(|stat| Reply::Stat(Box::new(stat))),
-            Step::Query(name) => {
-                let spec: Option<ProcSpec> = self.works.kept(self.client, |server| server.query(name)).flatten();
-                query.make_proc(&spec.unwrap_or_default()).await?;
-            }
+            Step::Query(name) => query.make_proc(&kept.query(name).unwrap_or_default()).await.map(drop)?,
             Step::Read(_) => {
                 let mut output = query.proc()?.stdout();
                 while let Some(bytes) = output.next().await? {

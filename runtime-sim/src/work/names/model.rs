@@ -52,7 +52,7 @@ impl Step {
 }
 
 /// A name server, from its making to its removal.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Nameserver {
     pub(crate) host: ServerId,
     number: u64,
