@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use circuit_core::{Error, Rng, ServerId, Target, wire::op::Source};
+use circuit_core::{Error, ErrorKind, Rng, ServerId, Target, wire::op::Source};
 use circuit_tokio::{
     Circuit, Dial, Outside,
     client::{Anchor, Happened},
@@ -350,6 +350,7 @@ impl User {
             let (server, _) = self.any_server();
             let result = self.join_again(server).await;
             if let Err(error) = result
+                && error.kind != ErrorKind::Unknown
                 && !is_no_fault(error.kind)
             {
                 self.works.ground.fail(format!("server {server} joined again, and was told: {error}"));
