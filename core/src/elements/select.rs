@@ -119,10 +119,16 @@ impl Select {
                 fail(key, ErrorKind::WouldBlock, "it is not decided yet: wait for it", out);
             }
             (Op::Send { try_only, .. }, Some(Decision::Clause(index, _))) if is_send(select, *index) => {
-                return self.with_line(out, |line, out| line.send(key, input, ended, *try_only, out));
+                match self.is_past() {
+                    Some(error) => out.push_back(Output::Answer { key, result: Err(error) }),
+                    None => return self.with_line(out, |line, out| line.send(key, input, ended, *try_only, out)),
+                }
             }
             (Op::Recv { try_only, .. }, Some(Decision::Clause(index, _))) if is_recv(select, *index) => {
-                return self.with_line(out, |line, out| line.recv(key, *try_only, out));
+                match self.is_past() {
+                    Some(error) => out.push_back(Output::Answer { key, result: Err(error) }),
+                    None => return self.with_line(out, |line, out| line.recv(key, *try_only, out)),
+                }
             }
             (Op::Send { .. } | Op::Recv { .. }, Some(_)) => {
                 fail(key, ErrorKind::WrongKind, "the clause that took place has no such message", out);
@@ -130,6 +136,12 @@ impl Select {
             _ => out.push_back(Output::Answer { key, result: Err(wrong_kind(op, Kind::Select)) }),
         }
         0
+    }
+
+    /// Why its one message cannot be sent or received any more, if it cannot.
+    fn is_past(&self) -> Option<Error> {
+        let past = || Error::new(ErrorKind::Closed, "its one message has been moved");
+        self.moved.as_ref().map(|moved| moved.as_ref().err().cloned().unwrap_or_else(past))
     }
 
     /// More of a call's inbound stream has come.
@@ -423,4 +435,64 @@ const fn host_of(choice: &Choice) -> Option<ServerId> {
 
 fn fail(key: CallKey, kind: ErrorKind, detail: &str, out: &mut Out) {
     out.push_back(Output::Answer { key, result: Err(Error::new(kind, detail)) });
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+
+    use super::*;
+    use crate::{
+        AnchorPath,
+        client::CallId,
+        wire::op::{ASK, Clause, DONE},
+    };
+
+    const fn key(seq: u64) -> CallKey {
+        CallKey { registration: 1, seq }
+    }
+
+    /// A select of one clause that is decided.
+    fn chosen(choice: fn(AnchorPath) -> Choice) -> Select {
+        let mut select = Select::new(ElementId(1), 7, key(1));
+        let anchor = AnchorPath { server: ServerId(1), path: "c".parse().expect("a path") };
+        let mut spec = Vec::new();
+        codec::encode(
+            &SelectSpec { clauses: [Clause { name: String::new(), choice: choice(anchor) }].into() },
+            &mut spec,
+        );
+        select.input(key(1), 0, spec.into(), true, &mut Out::new());
+        for word in [ASK, DONE] {
+            let bytes = Bytes::copy_from_slice(&[word]);
+            let event = Event::Data { call: CallId(0), bytes, end: false, again: false };
+            select.event(0, event, &mut Out::new());
+        }
+        select
+    }
+
+    fn answer(select: &mut Select, op: &Op) -> Option<Result<Reply, Error>> {
+        let mut out = Out::new();
+        select.start(key(2), op, Bytes::from_static(b"x"), true, &mut out);
+        out.into_iter().find_map(|output| match output {
+            Output::Answer { key: of, result } if of == key(2) => Some(result),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn who_comes_when_its_message_is_lost_or_moved_hears_so() {
+        let path = || "select".parse().expect("a path");
+        let (send, recv) = (Op::Send { path: path(), try_only: false }, Op::Recv { path: path(), try_only: false });
+        let lost: Error = ErrorKind::Aborted.into();
+        for (choice, op) in [(Choice::Send as fn(_) -> _, send), (Choice::Recv, recv)] {
+            for (result, heard) in [(Err(lost.clone()), ErrorKind::Aborted), (Ok(Reply::Delivered), ErrorKind::Closed)]
+            {
+                let mut select = chosen(choice);
+                select.event(0, Event::Answer { call: CallId(0), result }, &mut Out::new());
+                let answer = answer(&mut select, &op).expect("it is answered");
+                assert_eq!(answer.expect_err("there is no message").kind, heard, "{op:?}");
+            }
+            assert_eq!(answer(&mut chosen(choice), &op), None, "what may come is waited for");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! What must be true of selects and their messages.
 
-use circuit_core::{Error, ErrorKind, wire::op::Reply};
+use circuit_core::{Error, ErrorKind, client::CallId, wire::op::Reply};
 
 use super::{Doing, Message, Place, Selected, Selects, Step};
 use crate::Sim;
@@ -55,13 +55,17 @@ impl Selects {
 
     /// No two wait for each other.
     pub(super) fn judge_waiting(&self, sim: &mut Sim) {
-        let wanted = self.open.values().flat_map(|(_, doing)| self.wanted(sim, doing));
-        let (sends, recvs): (Vec<_>, Vec<_>) = wanted.partition(|(_, sends, _)| *sends);
+        let of_call = |(&call, (_, doing)): (&CallId, &(_, Doing))| {
+            self.wanted(sim, doing).into_iter().map(move |(select, sends, place)| (call, select, sends, place))
+        };
+        let wanted = self.open.iter().flat_map(of_call);
+        let (sends, recvs): (Vec<_>, Vec<_>) = wanted.partition(|(_, _, sends, _)| *sends);
         let pairs = sends.iter().flat_map(|send| recvs.iter().map(move |recv| (send, recv)));
-        for (&(sender, _, place), &(receiver, _, at)) in pairs {
+        for (&(send, sender, _, place), &(recv, receiver, _, at)) in pairs {
             if place == at && sender != receiver {
+                let calls = [send, recv].map(|call| (call, self.open.get(&call)));
                 let of = [sender, receiver].map(|select| self.selects.get(&select));
-                return sim.fail(format!("at {place:?} two wait for each other: {of:?}"));
+                return sim.fail(format!("at {place:?} two wait for each other: {calls:?}, {of:?}"));
             }
         }
     }
