@@ -97,15 +97,13 @@ impl Membership {
         if news.record.rank() > trial.claim.rank() {
             trial.claim = news.record;
         }
-        if !news.verdict {
+        if news.verdict {
+            trial.found = true;
+        } else {
             trial.hurry.get_or_insert(now + HURRY);
         }
-        let first = news.verdict && !core::mem::replace(&mut trial.found, true);
         if let Some(from) = from {
             self.try_by(now, from);
-        }
-        if first {
-            self.look_around(now);
         }
     }
 
