@@ -324,7 +324,6 @@ impl User {
 
     /// Subscribes to who comes and goes, and reads all that it is told. Meanwhile some
     /// server or other joins again, which changes nothing.
-
     async fn watch(&mut self) {
         let server = self.client % self.works.ground.truth(|truth| truth.servers());
         let host = self.works.ground.truth(|truth| {
