@@ -119,16 +119,10 @@ impl Select {
                 fail(key, ErrorKind::WouldBlock, "it is not decided yet: wait for it", out);
             }
             (Op::Send { try_only, .. }, Some(Decision::Clause(index, _))) if is_send(select, *index) => {
-                match self.is_past() {
-                    Some(error) => out.push_back(Output::Answer { key, result: Err(error) }),
-                    None => return self.with_line(out, |line, out| line.send(key, input, ended, *try_only, out)),
-                }
+                return self.join_line(key, out, |line, out| line.send(key, input, ended, *try_only, out));
             }
             (Op::Recv { try_only, .. }, Some(Decision::Clause(index, _))) if is_recv(select, *index) => {
-                match self.is_past() {
-                    Some(error) => out.push_back(Output::Answer { key, result: Err(error) }),
-                    None => return self.with_line(out, |line, out| line.recv(key, *try_only, out)),
-                }
+                return self.join_line(key, out, |line, out| line.recv(key, *try_only, out));
             }
             (Op::Send { .. } | Op::Recv { .. }, Some(_)) => {
                 fail(key, ErrorKind::WrongKind, "the clause that took place has no such message", out);
@@ -138,10 +132,14 @@ impl Select {
         0
     }
 
-    /// Why its one message cannot be sent or received any more, if it cannot.
-    fn is_past(&self) -> Option<Error> {
-        let past = || Error::new(ErrorKind::Closed, "its one message has been moved");
-        self.moved.as_ref().map(|moved| moved.as_ref().err().cloned().unwrap_or_else(past))
+    /// Somebody would send or receive its one message, unless that was lost or moved.
+    fn join_line(&mut self, key: CallKey, out: &mut Out, act: impl FnOnce(&mut Channel, &mut Out) -> Ticket) -> Ticket {
+        match &self.moved {
+            None => return self.with_line(out, act),
+            Some(Ok(_)) => fail(key, ErrorKind::Closed, "its one message has been moved", out),
+            Some(Err(lost)) => out.push_back(Output::Answer { key, result: Err(lost.clone()) }),
+        }
+        0
     }
 
     /// More of a call's inbound stream has come.

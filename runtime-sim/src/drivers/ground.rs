@@ -251,11 +251,6 @@ impl Ground {
         })
     }
 
-    /// Whether anybody is kept waiting before it is let in.
-    pub(super) fn is_damped(&self) -> bool {
-        self.oracle(|oracle, truth| oracle.is_damped(truth))
-    }
-
     /// What every server holds, as of the last time that it did anything.
     pub(super) fn snapshots(&self) -> Vec<Option<Snapshot>> {
         self.with(|state| state.servers.iter().map(|server| server.snapshot.clone().filter(|_| server.alive)).collect())

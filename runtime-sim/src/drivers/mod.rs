@@ -158,7 +158,8 @@ impl World {
 
     /// The same, as long as somebody waits to be let in.
     pub(crate) fn run_while_damped(&mut self, end: Instant) {
-        while self.ground.is_damped() && self.now() < end && self.ground.failure().is_none() {
+        let is_damped = |ground: &Ground| ground.oracle(|oracle, truth| oracle.is_damped(truth));
+        while is_damped(&self.ground) && self.now() < end && self.ground.failure().is_none() {
             self.run_until(self.now() + Duration::from_secs(1));
         }
     }

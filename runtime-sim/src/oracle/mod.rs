@@ -90,11 +90,6 @@ impl Oracle {
         }
     }
 
-    /// How many servers it knows.
-    pub(crate) const fn servers(&self) -> usize {
-        self.servers
-    }
-
     /// What a server saw in one of its lives.
     pub(crate) fn log(&self, server: ServerIndex, life: u32) -> Option<&Log> {
         self.logs.get(&(server, life))

@@ -80,7 +80,7 @@ pub(super) fn run(options: &Options) -> Report {
     let plan = options.cut(planned.clone());
     let calm = faults::calm(&plan).max(seconds(STOP));
     let again = again(&rng, servers);
-    let crew = crew(&mut rng, Oracle::new(servers, plan.clone(), servers));
+    let crew = crew(&mut rng, servers, Oracle::new(servers, plan.clone(), servers));
     let mut world = World::new(settings, options.seed, &plan, crew);
     for (when, server, other) in again {
         world.run_until(when);
@@ -223,8 +223,7 @@ fn faults(rng: &mut Rng, kind: &str, servers: usize) -> Mishap {
 }
 
 /// Clients on every kind of element.
-fn crew(rng: &mut Rng, oracle: Oracle) -> Crew {
-    let servers = oracle.servers();
+fn crew(rng: &mut Rng, servers: usize, oracle: Oracle) -> Crew {
     let works: Vec<Box<dyn Work>> = vec![
         Box::new(Channels::new(rng, servers, CHANNELS)),
         Box::new(Anchors::new(CHANNELS..ANCHORS)),

@@ -17,7 +17,7 @@ mod watcher;
 
 use std::{ops::Range, time::Duration};
 
-use circuit_core::{ServerId, client::Event};
+use circuit_core::{Error, ServerId, client::Event};
 
 use crate::{ClientIndex, Figure, Oracle, ServerIndex, Sim};
 pub(crate) use anchors::{Anchors, is_no_fault};
@@ -73,6 +73,11 @@ pub(crate) trait Work {
     fn compare(&self, _: &mut Sim, _: &Oracle) {}
     /// What was counted.
     fn figures(&self) -> Vec<Figure>;
+}
+
+/// How a call was answered, in a word.
+pub(crate) fn outcome<T>(result: &Result<T, Error>) -> String {
+    result.as_ref().map_or_else(|error| format!("{:?}", error.kind), |_| "done".to_owned())
 }
 
 /// Somewhere in a world.

@@ -14,6 +14,7 @@ use circuit_core::{
 use super::{
     ACT, Work, any_server,
     job::{Job, Kind, Step, TERM},
+    outcome,
 };
 use crate::{ClientIndex, Figure, ServerIndex, Sim};
 
@@ -85,9 +86,8 @@ impl Processes {
         // By a clock that jumped its host has forgotten the client.
         let forgets = |server| sim.server_id(server) == job.host && sim.has_jumped(server);
         job.troubled |= (0..sim.settings().servers).any(forgets);
-        let what = result.as_ref().map_or_else(|error| format!("{:?}", error.kind), |_| "done".to_owned());
         let kind = if job.contained { "containers" } else { "processes" };
-        *self.answers.entry(format!("{kind}: {step:?} {what}")).or_default() += 1;
+        *self.answers.entry(format!("{kind}: {step:?} {}", outcome(result))).or_default() += 1;
         if let Err(words) = job.answered(step, result) {
             return sim.fail(words);
         }

@@ -34,7 +34,7 @@ use super::{
 use crate::{
     ClientIndex, Figure, Oracle, ServerIndex,
     oracle::Truth,
-    work::{Books, Job, Nameserver, Watcher, is_no_fault},
+    work::{Books, Job, Nameserver, Watcher, is_no_fault, outcome},
 };
 use anchors::Histories;
 
@@ -121,7 +121,7 @@ struct User {
     tasks: Tasks,
     /// Where this user is the only consumer: who takes the next message.
     turns: BTreeMap<usize, Arc<tokio::sync::Mutex<()>>>,
-    /// How many processes it has begun.
+    /// How many processes or name servers it has begun.
     begun: u64,
 }
 
@@ -288,6 +288,12 @@ impl User {
         if self.rng.chance(1, one_in) { anchor.within(Duration::from_millis(self.rng.below(3_000))) } else { anchor }
     }
 
+    /// For something new: nobody else has it, before or after.
+    fn next_number(&mut self) -> u64 {
+        self.begun += 1;
+        (self.client as u64) << 40 | (self.life as u64) << 24 | self.begun
+    }
+
     fn any_server(&mut self) -> (ServerIndex, ServerId) {
         self.works.ground.truth(|truth| {
             let server = self.rng.below(truth.servers() as u64) as usize;
@@ -317,8 +323,7 @@ impl User {
         let targets = self.works.ground.targets();
         let host = self.works.ground.truth(|truth| truth.server_id(server));
         let result = self.circuit.server(host).join(targets[(server + 1) % targets.len()]).await;
-        let outcome = result.as_ref().map_or_else(|error| format!("{:?}", error.kind), |()| "done".to_owned());
-        self.works.count(format!("joins again: {outcome}"));
+        self.works.count(format!("joins again: {}", outcome(&result)));
         result
     }
 

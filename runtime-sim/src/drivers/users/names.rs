@@ -27,8 +27,7 @@ impl User {
         let next = self.works.kept(self.client, |server| (!server.is_over()).then(|| server.draw(rng)));
         next.flatten().unwrap_or_else(|| {
             let (_, host) = self.any_server();
-            self.begun += 1;
-            let number = (self.client as u64) << 40 | (self.life as u64) << 24 | self.begun;
+            let number = self.next_number();
             lock(&self.works.names).insert(self.client, Nameserver::new(host, number));
             Step::Make
         })

@@ -10,7 +10,7 @@ use circuit_core::{
 use circuit_tokio::client::{Anchor, Proc};
 
 use super::{Ends, User, Works, lock};
-use crate::work::{Job, Kind, Step, TERM};
+use crate::work::{Job, Kind, Step, TERM, outcome};
 
 /// Processes of one user at once.
 const AT_ONCE: usize = 2;
@@ -27,8 +27,7 @@ impl User {
 
     fn run_one(&mut self) {
         let (_, host) = self.any_server();
-        self.begun += 1;
-        let number = (self.client as u64) << 40 | (self.life as u64) << 24 | self.begun;
+        let number = self.next_number();
         let (job, spec) = Job::draw(&mut self.rng, self.client, host, number);
         let Some(anchor) = self.place(host, &job.path.to_string()) else { return };
         let kill = self.rng.chance(1, 5);
@@ -88,8 +87,7 @@ impl Works {
     }
 
     fn answer(&self, job: u64, step: Step, result: &Result<Reply, Error>) {
-        let what = result.as_ref().map_or_else(|error| format!("{:?}", error.kind), |_| "done".to_owned());
-        self.count(format!("processes: {step:?} {what}"));
+        self.count(format!("processes: {step:?} {}", outcome(result)));
         let right = lock(&self.jobs).get_mut(&job).map_or(Ok(()), |job| job.answered(step, result));
         right.unwrap_or_else(|fault| self.ground.fail(fault));
     }

@@ -9,7 +9,7 @@ use circuit_core::{
 
 use crate::{
     script::{NOBODY, TOO_MANY},
-    work::is_no_fault,
+    work::{is_no_fault, outcome},
 };
 
 /// Names of each name server.
@@ -45,9 +45,8 @@ pub(crate) enum Step {
 impl Step {
     /// What it is, and how it was answered, in two words.
     pub(crate) fn outcome(self, result: &Result<Reply, Error>) -> String {
-        let outcome = result.as_ref().map_or_else(|error| format!("{:?}", error.kind), |_| "done".to_owned());
         let verb = format!("{self:?}");
-        format!("{} {outcome}", verb.split('(').next().unwrap_or_default())
+        format!("{} {}", verb.split('(').next().unwrap_or_default(), outcome(result))
     }
 }
 

@@ -21,7 +21,7 @@ use circuit_core::{
     wire::op::{Choice, Clause, Op, Reply, SelectSpec},
 };
 
-use super::{ACT, Work, any_server};
+use super::{ACT, Work, any_server, outcome};
 use crate::{ClientIndex, Figure, ServerIndex, Sim};
 
 /// Channels of each server.
@@ -244,8 +244,7 @@ impl Selects {
             Doing::Recv { .. } => "recv".to_owned(),
             Doing::Select(_, step) => format!("select {step:?}"),
         };
-        let outcome = result.as_ref().map_or_else(|error| format!("{:?}", error.kind), |_| "done".to_owned());
-        *self.answers.entry(format!("selects: {what} {outcome}")).or_default() += 1;
+        *self.answers.entry(format!("selects: {what} {}", outcome(result))).or_default() += 1;
         match doing {
             Doing::Make(place) => {
                 if result.is_ok() {
