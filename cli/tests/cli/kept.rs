@@ -220,6 +220,7 @@ fn what_cannot_be_kept_is_refused() {
     bed.fails(&keep(r#", "Output": "file""#), 1, "needs a server that was started with -var");
     assert_eq!(bed.ok("circuit ls $X"), "");
     bed.add("-hmac .hmac -a 127.0.0.1 -var var -j $(cat url)");
+    bed.until("circuit ls /", |listed| listed == bed.listing());
     bed.fails(&keep(r#", "Output": "file""#).replace("/bin/cat", "/nowhere"), 1, "no such file");
     bed.until("ls -A var/processes", str::is_empty);
     bed.fails("circuit keeper var < /dev/null", 1, "only a server starts a keeper");

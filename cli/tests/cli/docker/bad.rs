@@ -122,6 +122,7 @@ fn containers_end_with_their_server() {
     // One that is killed can do nothing; the next of its name does.
     let args = format!("-a 127.0.0.1 -hmac .hmac -docker -var state -j {}", bed.server(0).url);
     bed.add(&args);
+    bed.until("circuit ls /", |listed| listed == bed.listing());
     made(&bed, "c", r#""Path": "/bin/cat""#);
     bed.server(1).signal(Signal::KILL);
     assert_eq!(bed.ok(&listed(&bed)).lines().count(), 1);
