@@ -49,7 +49,7 @@ use message::{News, Why};
 pub use records::TOMBSTONES;
 use rings::Rings;
 use sweep::Sweep;
-use trial::Trial;
+use trial::{Accusation, Trial};
 pub use view::{Event, Record, State, View};
 
 /// The most servers, there or gone, that are known.
@@ -124,7 +124,9 @@ pub struct Membership {
     /// When this server last had its view compared with a neighbour's.
     reconciled: Option<Instant>,
     heal: Heal,
-    /// It was found gone, or is accused of that, and looks whether it is heard.
+    /// This server is said to be gone.
+    accusation: Option<Accusation>,
+    /// It was found gone, and looks whether it is heard.
     trial: Option<Trial>,
     leaving: Option<Leaving>,
     /// When the timer is set to go off.
@@ -166,6 +168,7 @@ impl Membership {
             flood: Flood::default(),
             reconciled: None,
             heal: Heal::new(seeds, me.addr),
+            accusation: None,
             trial: None,
             leaving: None,
             tick: None,

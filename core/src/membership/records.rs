@@ -170,7 +170,8 @@ impl Membership {
             return;
         }
         match claim.state {
-            State::Dead => self.begin_trial(now, news, from),
+            State::Dead if news.verdict || self.trial.is_some() => self.begin_trial(now, news, from),
+            State::Dead => self.hear_accusation(now, claim, from),
             State::Alive | State::Left => self.rise(now, claim, from.into_iter().collect()),
         }
     }
@@ -287,10 +288,7 @@ mod tests {
         let mut said = |record: Record| {
             rig.forget();
             rig.news(2, record, record.state != State::Dead);
-            for _ in 0..10 {
-                rig.now += Duration::from_millis(3);
-                rig.answer_all(&[]); // it is heard well
-            }
+            rig.pass(Duration::from_millis(300));
             let news = rig.news_of(ME.0);
             assert!(news.iter().all(|news| news.record.state == State::Alive && news.verdict));
             assert!(rig.events.is_empty(), "that is no event");

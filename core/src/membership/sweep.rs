@@ -64,11 +64,11 @@ impl Membership {
         let lost = neighbours.iter().filter(|&&id| self.is_lost(id)).count();
         let is_known = |id| self.edges.get(id).is_some_and(Edge::is_known);
         let cut_off = neighbours.iter().all(|&id| self.is_in_doubt(now, id)) && neighbours.iter().any(is_known);
-        if self.is_out() || self.sweep.is_old(now) {
+        if self.trial.is_some() || self.sweep.is_old(now) {
             self.sweep = Sweep::default();
         }
         let many_lost = neighbours.len() >= FEW && (2 * lost >= neighbours.len() || cut_off);
-        if !self.is_out() && (self.sweep.is_under_way() || many_lost) {
+        if self.trial.is_none() && (self.sweep.is_under_way() || many_lost) {
             self.look_further(now);
         }
         self.rewatch(now);

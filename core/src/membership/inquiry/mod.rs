@@ -227,7 +227,7 @@ impl Membership {
         let count = inquiry.count(own);
         // To those who hold this server for gone it does not speak, nor do they
         // answer: it has to be heard itself first.
-        let complete = !self.is_out() && (count.asked == 0 || inquiry.is_over(now));
+        let complete = self.trial.is_none() && (count.asked == 0 || inquiry.is_over(now));
         let alone = count.is_of_few() && !inquiry.votes.is_empty();
         if own == Opinion::Down && complete && count.is_verdict() && !self.has_new_observers(now, subject) {
             if !alone || self.is_settled(now, subject, count) {
