@@ -214,7 +214,10 @@ impl Membership {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::rig::{ME, Rig, alive, dead},
+        super::{
+            rig::{ME, Rig, alive, dead},
+            trial::OVERTAKEN,
+        },
         *,
     };
 
@@ -288,7 +291,7 @@ mod tests {
         let mut said = |record: Record| {
             rig.forget();
             rig.news(2, record, record.state != State::Dead);
-            rig.pass(Duration::from_millis(300));
+            rig.pass(OVERTAKEN);
             let news = rig.news_of(ME.0);
             assert!(news.iter().all(|news| news.record.state == State::Alive && news.verdict));
             assert!(rig.events.is_empty(), "that is no event");

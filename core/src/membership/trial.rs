@@ -33,11 +33,11 @@ const FEW_ROUNDS: usize = 3;
 const ENOUGH: usize = 24;
 /// How long a trial may take; then it begins anew.
 const WITHIN: Duration = Duration::from_secs(8);
-/// The same after an accusation: others believe that after 5 s.
+/// How much of it is left after an accusation, which others believe after 5 s.
 const HURRY: Duration = Duration::from_secs(3);
 /// How long it waits before it refutes an accusation, which may have overtaken the
 /// verdict that it comes of: whoever had heard that would let it in again.
-const OVERTAKEN: Duration = Duration::from_millis(250);
+pub(super) const OVERTAKEN: Duration = Duration::from_millis(500);
 
 /// Others say, and do not believe it yet, that this server is gone.
 #[derive(Debug)]
