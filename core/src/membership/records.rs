@@ -291,7 +291,7 @@ mod tests {
         let mut said = |record: Record| {
             rig.forget();
             rig.news(2, record, record.state != State::Dead);
-            rig.pass(OVERTAKEN);
+            rig.pass(2 * OVERTAKEN);
             let news = rig.news_of(ME.0);
             assert!(news.iter().all(|news| news.record.state == State::Alive && news.verdict));
             assert!(rig.events.is_empty(), "that is no event");
