@@ -67,7 +67,7 @@ fn suggestion(error: &clap::Error) -> Option<&str> {
     [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue].iter().find_map(|kind| {
         match error.get(*kind) {
             Some(ContextValue::String(one)) => Some(one.as_str()),
-            Some(ContextValue::Strings(several)) => several.first().map(String::as_str),
+            Some(ContextValue::Strings(several)) => several.last().map(String::as_str), // the likeliest
             _ => None,
         }
     })

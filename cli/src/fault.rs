@@ -45,9 +45,13 @@ impl Fault {
         Self { what: String::new(), hint: None, status }
     }
 
-    /// What came of a call, `tried` as the user asked for it.
+    /// What came of a call, `tried` as the user asked for it: at another place, maybe,
+    /// as that of a select's clause.
     pub(crate) fn of(tried: impl Display, error: &Error) -> Self {
-        let what = format!("{tried}: {}", words(error));
+        let tried = tried.to_string();
+        let elsewhere = Some(&error.path).filter(|path| !path.is_empty() && !tried.contains(path.as_str()));
+        let at = elsewhere.map(|path| format!("{path}: ")).unwrap_or_default();
+        let what = format!("{tried}: {at}{}", words(error));
         let status = if error.class() == ErrorClass::Application { FAILED } else { SYSTEM };
         Self { what, hint: advice(error.kind).map(str::to_owned), status }
     }
@@ -170,6 +174,13 @@ mod tests {
         ] {
             assert_eq!(Fault::of("peek /", &kind.into()).status(), status);
         }
+    }
+
+    #[test]
+    fn where_it_went_wrong_is_said_once() {
+        let error = Error::from(ErrorKind::NotFound).at("/X1/a");
+        assert_eq!(Fault::of("peek /X1/a", &error).what, "peek /X1/a: not found");
+        assert_eq!(Fault::of("wait /X1/select", &error).what, "wait /X1/select: /X1/a: not found");
     }
 
     #[test]

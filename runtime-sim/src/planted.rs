@@ -99,7 +99,9 @@ pub struct Bench {
 /// The workspace that `from` is in.
 pub fn workspace(from: &Path) -> io::Result<PathBuf> {
     let found = from.ancestors().find(|folder| folder.join(FOLDER).is_dir());
-    found.map(Path::to_owned).ok_or_else(|| io::Error::other(format!("there is no {FOLDER} here, or above")))
+    found
+        .map(Path::to_owned)
+        .ok_or_else(|| io::Error::other(format!("there is no {FOLDER} here, or above: run this in a clone")))
 }
 
 /// All faults of a workspace, or those of `names`.

@@ -14,14 +14,15 @@ use crate::{
 
 /// Receive a message from a channel or an event from a subscription, and print it
 ///
-/// Once all of it was printed it is this receiver's; before, it goes back. An event of a
-/// subscription is printed as the anchor of the server that joined or left.
+/// Once all of it was printed it is this receiver's; before, it goes back, or if it is longer
+/// than 32 KiB its sender hears that it was not delivered. An event of a subscription is
+/// printed as the anchor of the server that joined or left.
 #[derive(Args, Debug)]
 pub(crate) struct Recv {
     /// Where the channel or subscription stands
     anchor: AnchorArg,
 
-    /// Do not wait: receive what is there now
+    /// Do not wait for a message to come: receive what is there, or has begun, now
     #[arg(long = "try")]
     try_only: bool,
 

@@ -11,6 +11,8 @@ fn a_bad_command_line_is_a_usage_error_before_anything_is_dialled() {
     let deep = "/d".repeat(65);
     for (line, says) in [
         ("lss /", "hint: did you mean 'ls'?"),
+        ("mkchn /a 1", "hint: did you mean 'mkchan'?"),
+        ("kegen key", "hint: did you mean 'keygen'?"),
         ("help lss", "'lss'"),
         ("", "no verb"),
         ("mkchan", "<ANCHOR> <CAP>"),

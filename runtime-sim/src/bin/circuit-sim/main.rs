@@ -69,9 +69,9 @@ enum Command {
         seed: u64,
     },
     /// Put Circuit and others through the same, in the same world, and print what
-    /// it cost each: SCENARIO [--nodes N] [--seeds FIRST..END].
+    /// it cost each. The comparison is built first, by cargo, where this was built.
     Compare {
-        /// What the comparison is told; `--help` says more.
+        /// SCENARIO, or all, [--nodes N] [--seeds FIRST..END]
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         words: Vec<String>,
     },
@@ -184,6 +184,12 @@ fn compare(words: &[String]) -> io::Result<ExitCode> {
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
-    let status = cargo.arg("--").args(words).current_dir(env!("CARGO_MANIFEST_DIR")).status()?;
+    let source = env!("CARGO_MANIFEST_DIR");
+    let status = cargo.arg("--").args(words).current_dir(source).status().map_err(|error| {
+        io::Error::other(format!(
+            "the comparison is built by cargo in {source}, and that does not start: {error}. Run this in a clone: \
+             cargo run --release -p circuit-sim -- compare"
+        ))
+    })?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
