@@ -48,10 +48,11 @@ impl Fault {
     /// What came of a call, `tried` as the user asked for it: at another place, maybe,
     /// as that of a select's clause.
     pub(crate) fn of(tried: impl Display, error: &Error) -> Self {
-        let tried = tried.to_string();
-        let elsewhere = Some(&error.path).filter(|path| !path.is_empty() && !tried.contains(path.as_str()));
-        let at = elsewhere.map(|path| format!("{path}: ")).unwrap_or_default();
-        let what = format!("{tried}: {at}{}", words(error));
+        let (mut what, path) = (tried.to_string(), &error.path);
+        if !path.is_empty() && !format!("{what} ").contains(&format!("{path} ")) {
+            what = format!("{what}: {path}");
+        }
+        let what = format!("{what}: {}", words(error));
         let status = if error.class() == ErrorClass::Application { FAILED } else { SYSTEM };
         Self { what, hint: advice(error.kind).map(str::to_owned), status }
     }
@@ -180,7 +181,9 @@ mod tests {
     fn where_it_went_wrong_is_said_once() {
         let error = Error::from(ErrorKind::NotFound).at("/X1/a");
         assert_eq!(Fault::of("peek /X1/a", &error).what, "peek /X1/a: not found");
+        assert_eq!(Fault::of("mkchan /X1/a 1", &error).what, "mkchan /X1/a 1: not found");
         assert_eq!(Fault::of("wait /X1/select", &error).what, "wait /X1/select: /X1/a: not found");
+        assert_eq!(Fault::of("wait /X1/ab", &error).what, "wait /X1/ab: /X1/a: not found");
     }
 
     #[test]
